@@ -1,0 +1,81 @@
+"""Every way a forecast can fail: one small tree, each a sentence, each with its exit code.
+
+GomsError
+├── UsageError            2   the command or its arguments cannot mean anything
+├── InputUnavailable      3   an input is not there (yet)                  [retryable]
+├── InputRefused          4   an input is there and is not what it says it is
+├── ForecastRefused       5   the forecast exists and must not be published
+├── StoreError            6   the store refused, failed or is full         [retryable]
+│   └── CheckFailed       6   what was read back is not what was written
+└── CycleHeld             7   another run holds the cycle
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GomsError(Exception):
+    """A forecast failed. The message is one sentence for the person on call.
+
+    ``needed``, ``found``, ``where`` and ``action`` are its four parts: what was needed, what was found
+    (with values and units), where, and what to do next.
+    """
+
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, needed: str, *, found: str, where: str, action: str) -> None:
+        super().__init__(f"needed {needed}; found {found}; in {where}; {action}")
+        self.needed, self.found, self.where, self.action = needed, found, where, action
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.needed, self.found, self.where, self.action)
+
+
+def _rebuild(kind: type[GomsError], needed: str, found: str, where: str, action: str) -> GomsError:
+    return kind(needed, found=found, where=where, action=action)
+
+
+class UsageError(GomsError):
+    """The command or its arguments cannot mean anything."""
+
+    exit_code = 2
+
+
+class InputUnavailable(GomsError):
+    """An input is not there: absent, late, or the date is not held."""
+
+    exit_code = 3
+    retryable = True
+
+
+class InputRefused(GomsError):
+    """An input is there and is not what it says it is."""
+
+    exit_code = 4
+
+
+class ForecastRefused(GomsError):
+    """The forecast exists and must not be published."""
+
+    exit_code = 5
+
+
+class StoreError(GomsError):
+    """The store refused, failed or is full."""
+
+    exit_code = 6
+    retryable = True
+
+
+class CheckFailed(StoreError):
+    """What was read back from the store is not what was written."""
+
+    retryable = False
+
+
+class CycleHeld(GomsError):
+    """Another run holds the cycle."""
+
+    exit_code = 7

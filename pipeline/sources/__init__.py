@@ -1,0 +1,76 @@
+"""The archives we read: the ``Source`` protocol, and ``SOURCES``, the one list of them.
+
+A source knows one archive: where its files are, its native names, layout and quirks. It opens; it does not
+judge (that is ``ingest``) and it does not regrid. To add one: one file here and one name in ``SOURCES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import xarray as xr
+
+from pipeline.grids import Grid
+from pipeline.provenance import FileRecord
+from pipeline.variables import Kind
+
+
+class Term(NamedTuple):
+    """One lexicon line: the archive's name for one of our variables, and the spellings of its unit there.
+
+    ``units`` maps each accepted spelling of the unit attribute to (factor, offset):
+    ours = factor * native + offset. A spelling that is not listed is refused.
+    """
+
+    native: str
+    units: Mapping[str, tuple[float, float]]
+
+
+class Request(NamedTuple):
+    """What a forecast start needs of one kind of input.
+
+    ``variables``: our names. ``grid``: the grid it will be brought to (a source may read no more than covers it).
+    ``inputs``: where the operator says the files are (folder or URL), or ``None``.
+    ``scratch``: a folder a source may write to. ``seed``: of the twin.
+    """
+
+    kind: Kind
+    when: datetime
+    variables: tuple[str, ...]
+    depths_m: tuple[float, ...]
+    grid: Grid
+    inputs: str | None
+    scratch: Path
+    seed: int = 0
+
+
+class Native(NamedTuple):
+    """What a source found: its dataset in the archive's own names, lazily opened, masked and unpacked.
+
+    ``dataset`` holds the requested instant(s) with the archive's own dimensions; ``lexicon`` translates it;
+    ``files`` are what was read. Variables the archive does not hold are simply absent: ingest decides.
+    """
+
+    dataset: xr.Dataset
+    lexicon: Mapping[str, Term]
+    files: tuple[FileRecord, ...]
+    note: str = ""
+
+
+class Source(Protocol):
+    """One archive."""
+
+    name: str
+    title: str
+    kinds: tuple[Kind, ...]
+
+    def fetch(self, request: Request) -> Native:
+        """Open what the archive holds of the request.
+
+        Raises ``InputUnavailable`` where the archive, the file or the date is absent; ``InputRefused`` where a
+        file is there and cannot be read (truncated, not netCDF, time stamps undecodable).
+        """
+        ...

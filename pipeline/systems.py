@@ -1,0 +1,133 @@
+"""Forecasting systems: grids, depths, the ladder of sources for each input, checkpoint, products."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline import products as p
+from pipeline import variables as v
+from pipeline.errors import UsageError
+from pipeline.grids import Grid
+from pipeline.variables import Entry, Kind
+
+ForcingPolicy = Literal["persistence", "relaxed"]
+
+
+class Ladder(Entry):
+    """The ordered sources of one kind of input. A lower rung is used only with its reason on the product.
+
+    ``required``: without it there is no forecast; otherwise its product is left out, and the cycle says so.
+    ``maximum_age_days``: an input older than this is not taken for the day's own (0: the day itself).
+    """
+
+    kind: Kind
+    sources: tuple[str, ...]
+    required: bool
+    maximum_age_days: float = 0.0
+
+
+class CheckpointPin(Entry):
+    """The checkpoint a system runs: a folder under ``models/checkpoints`` and the SHA-256 it must have."""
+
+    folder: str
+    sha256: str
+
+
+class System(Entry):
+    """One forecasting system. Grids that are ``None`` have no product."""
+
+    name: str
+    title: str
+    region: str
+    grid: Grid
+    depths_m: tuple[float, ...] = v.DEPTHS_M
+    wave_grid: Grid | None = None
+    biogeochemistry_grid: Grid | None = None
+    kuroshio_grid: Grid | None = None
+    start_hour: int = Field(ge=0, le=23, description="hour of the initial snapshot, UTC")
+    forecast_days: int = Field(default=30, ge=1)
+    forcing_policy: ForcingPolicy = "relaxed"
+    ladders: tuple[Ladder, ...]
+    products: tuple[p.ProductEntry, ...]
+    checkpoint: CheckpointPin | None = None
+    real_ocean: bool = Field(description="False where the ocean is the twin: nobody may take it for the real one")
+
+    def ladder(self, kind: Kind) -> Ladder | None:
+        """The ladder of a kind of input, if the system has one."""
+        return next((ladder for ladder in self.ladders if ladder.kind == kind), None)
+
+    def grid_of(self, kind: Kind) -> Grid:
+        """The grid a kind of input is brought to."""
+        chosen = {Kind.WAVES: self.wave_grid, Kind.BIOGEOCHEMISTRY: self.biogeochemistry_grid}.get(kind, self.grid)
+        return chosen or self.grid
+
+    def product_grid(self, product: p.ProductEntry) -> Grid:
+        """The grid a product is published on."""
+        grid: Grid | None = getattr(self, product.grid)
+        if grid is None:
+            raise ValueError(f"system {self.name!r} publishes {product.name!r} but has no {product.grid}")
+        return grid
+
+
+_ONE_DEGREE = Grid(south=-89.5, west=0.5, latitude_step=1.0, longitude_step=1.0, rows=180, columns=360)
+_KUROSHIO_BOX = {"south": 21.0, "north": 45.0, "west": 125.0, "east": 180.0}
+
+TWIN = System(
+    name="twin", title="The embedded twin ocean, global, 1 degree", region="Global ocean (synthetic twin)",
+    grid=_ONE_DEGREE, wave_grid=_ONE_DEGREE, biogeochemistry_grid=_ONE_DEGREE,
+    kuroshio_grid=_ONE_DEGREE.window(**_KUROSHIO_BOX).refined(3), start_hour=12, real_ocean=False,
+    ladders=(
+        Ladder(kind=Kind.OCEAN, sources=("twin",), required=True),
+        Ladder(kind=Kind.SURFACE, sources=("twin", "climatology"), required=True),
+        Ladder(kind=Kind.WAVES, sources=("twin",), required=False),
+        Ladder(kind=Kind.BIOGEOCHEMISTRY, sources=("twin",), required=False),
+    ),
+    products=p.PRODUCTS,
+)  # fmt: skip
+
+CORAL_SEA = System(
+    name="coral-sea", title="Coral Sea on HYCOM's own points, 0.2 x 0.4 degrees", region="Coral Sea",
+    grid=Grid(south=-24.64, west=144.96, latitude_step=0.2, longitude_step=0.4, rows=44, columns=24),
+    start_hour=0, real_ocean=True,
+    ladders=(
+        Ladder(kind=Kind.OCEAN, sources=("hycom",), required=True),
+        Ladder(kind=Kind.SURFACE, sources=("era5", "climatology"), required=True),
+        Ladder(kind=Kind.WAVES, sources=("era5",), required=False),
+        Ladder(kind=Kind.BIOGEOCHEMISTRY, sources=("nobm",), required=False),
+    ),
+    products=(p.OCEAN,),
+)  # fmt: skip
+
+_QUARTER_DEGREE = Grid(south=-90.0, west=0.0, latitude_step=0.25, longitude_step=0.25, rows=720, columns=1440)
+GLOBAL_QUARTER_DEGREE = System(
+    name="global-quarter-degree", title="AI-GOMS's own grid, global, 1/4 degree", region="Global ocean",
+    grid=_QUARTER_DEGREE,
+    wave_grid=Grid(south=-90.0, west=0.0, latitude_step=0.5, longitude_step=0.5, rows=360, columns=720),
+    biogeochemistry_grid=_ONE_DEGREE,
+    kuroshio_grid=_QUARTER_DEGREE.window(south=21.2, north=51.1, west=124.6, east=182.1).refined(3),
+    start_hour=12, real_ocean=True,
+    ladders=(
+        Ladder(kind=Kind.OCEAN, sources=("hycom",), required=True),
+        Ladder(kind=Kind.SURFACE, sources=("era5", "climatology"), required=True, maximum_age_days=7.0),
+        Ladder(kind=Kind.WAVES, sources=("era5",), required=False, maximum_age_days=7.0),
+        Ladder(kind=Kind.BIOGEOCHEMISTRY, sources=("nobm",), required=False),
+    ),
+    products=p.PRODUCTS,
+)  # fmt: skip
+
+SYSTEMS: tuple[System, ...] = (TWIN, CORAL_SEA, GLOBAL_QUARTER_DEGREE)
+
+
+def system(name: str) -> System:
+    """The system with this name; ``UsageError`` lists what there is."""
+    for entry in SYSTEMS:
+        if entry.name == name:
+            return entry
+    raise UsageError(
+        "the name of a forecasting system",
+        found=repr(name),
+        where="--system",
+        action=f"choose one of {', '.join(s.name for s in SYSTEMS)}",
+    )
