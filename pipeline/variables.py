@@ -33,6 +33,7 @@ class Variable(Entry):
     ``lower``/``upper``: the values outside which a field is not this quantity, in ``units``: the gate's bounds
     on inputs and outputs (their origin is ``bounds_from``). ``mantissa_bits`` are kept on disk (float32 has 23).
     ``has_depth``: given at every depth of the system. ``circular``: an angle in degrees, averaged as a vector.
+    ``logarithmic``: spread over decades: drawn and modelled on a logarithmic scale.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Variable(Entry):
     has_depth: bool = False
     circular: bool = False
     diverging: bool = False
+    logarithmic: bool = False
     units_metadata: str | None = None
     comment: str | None = None
 
@@ -124,42 +126,42 @@ _TAXON = "CF names this phytoplankton group only through a taxon coordinate; the
 CHLOROPHYLL = Variable(
     name="chl", kind=Kind.BIOGEOCHEMISTRY, title="Total chlorophyll a",
     standard_name="mass_concentration_of_chlorophyll_a_in_sea_water", units="mg m-3", lower=0.0, upper=100.0,
-    bounds_from=NOBM_RANGE, mantissa_bits=9, colour_map="algae",
+    bounds_from=NOBM_RANGE, mantissa_bits=9, logarithmic=True, colour_map="algae",
 )  # fmt: skip
 CHLOROPHYTES = Variable(
     name="chlorophytes", kind=Kind.BIOGEOCHEMISTRY, title="Chlorophytes expressed as chlorophyll",
     standard_name="mass_concentration_of_phytoplankton_expressed_as_chlorophyll_in_sea_water", units="mg m-3",
-    lower=0.0, upper=100.0, bounds_from=NOBM_RANGE, mantissa_bits=9, colour_map="algae", comment=_TAXON,
+    lower=0.0, upper=100.0, bounds_from=NOBM_RANGE, mantissa_bits=9, logarithmic=True, colour_map="algae", comment=_TAXON,
 )  # fmt: skip
 DIATOMS = Variable(
     name="diatoms", kind=Kind.BIOGEOCHEMISTRY, title="Diatoms expressed as chlorophyll",
     standard_name="mass_concentration_of_diatoms_expressed_as_chlorophyll_in_sea_water", units="mg m-3",
-    lower=0.0, upper=100.0, bounds_from=NOBM_RANGE, mantissa_bits=9, colour_map="algae",
+    lower=0.0, upper=100.0, bounds_from=NOBM_RANGE, mantissa_bits=9, logarithmic=True, colour_map="algae",
 )  # fmt: skip
 COCCOLITHOPHORES = Variable(
     name="coccolithophores", kind=Kind.BIOGEOCHEMISTRY, title="Coccolithophores expressed as chlorophyll",
     standard_name="mass_concentration_of_calcareous_phytoplankton_expressed_as_chlorophyll_in_sea_water",
-    units="mg m-3", lower=0.0, upper=100.0, bounds_from=NOBM_RANGE, mantissa_bits=9, colour_map="algae",
+    units="mg m-3", lower=0.0, upper=100.0, bounds_from=NOBM_RANGE, mantissa_bits=9, logarithmic=True, colour_map="algae",
 )  # fmt: skip
 CYANOBACTERIA = Variable(
     name="cyanobacteria", kind=Kind.BIOGEOCHEMISTRY, title="Cyanobacteria expressed as chlorophyll",
     standard_name="mass_concentration_of_phytoplankton_expressed_as_chlorophyll_in_sea_water", units="mg m-3",
-    lower=0.0, upper=100.0, bounds_from=NOBM_RANGE, mantissa_bits=9, colour_map="algae", comment=_TAXON,
+    lower=0.0, upper=100.0, bounds_from=NOBM_RANGE, mantissa_bits=9, logarithmic=True, colour_map="algae", comment=_TAXON,
 )  # fmt: skip
 IRON = Variable(
     name="fe", kind=Kind.BIOGEOCHEMISTRY, title="Dissolved iron",
     standard_name="mole_concentration_of_dissolved_iron_in_sea_water", units="umol m-3", lower=0.0, upper=100.0,
-    bounds_from=NOBM_RANGE, mantissa_bits=9, colour_map="matter", comment="1 umol m-3 is 1 nmol L-1",
+    bounds_from=NOBM_RANGE, mantissa_bits=9, logarithmic=True, colour_map="matter", comment="1 umol m-3 is 1 nmol L-1",
 )  # fmt: skip
 NITRATE = Variable(
     name="no3", kind=Kind.BIOGEOCHEMISTRY, title="Nitrate", standard_name="mole_concentration_of_nitrate_in_sea_water",
-    units="mmol m-3", lower=0.0, upper=100.0, bounds_from=NOBM_RANGE, mantissa_bits=9, colour_map="matter",
+    units="mmol m-3", lower=0.0, upper=100.0, bounds_from=NOBM_RANGE, mantissa_bits=9, logarithmic=True, colour_map="matter",
     comment="1 mmol m-3 is 1 umol L-1",
 )  # fmt: skip
 MIXED_LAYER_DEPTH = Variable(
     name="mld", kind=Kind.BIOGEOCHEMISTRY, title="Ocean mixed layer thickness",
     standard_name="ocean_mixed_layer_thickness", units="m", lower=0.0, upper=6000.0,
-    bounds_from="no deeper than the ocean's abyssal plains", mantissa_bits=9, colour_map="deep",
+    bounds_from="no deeper than the ocean's abyssal plains", mantissa_bits=9, logarithmic=True, colour_map="deep",
 )  # fmt: skip
 
 TOPOGRAPHY = Variable(
