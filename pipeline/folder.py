@@ -1,0 +1,160 @@
+"""The store as a folder: objects are files that appear whole, and conditional puts hold between processes."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pipeline.errors import StoreError
+
+_SENTENCES = {
+    errno.ENOSPC: ("free space", "no space left on the device", "free space or move the store, then run again"),
+    errno.EDQUOT: ("free space", "the quota is used up", "free space or move the store, then run again"),
+    errno.EACCES: ("permission", "permission denied", "give this user the right to write there"),
+    errno.EPERM: ("permission", "operation not permitted", "give this user the right to write there"),
+    errno.EROFS: ("a writable folder", "a read-only file system", "mount it writable or name another store"),
+    errno.ENOTDIR: ("a folder", "a file in its place", "move that file away or name another store"),
+    errno.EISDIR: ("an object", "a folder in its place", "move that folder away or name another store"),
+}
+
+
+class Folder:
+    """Objects under a root folder. Paths are relative, with ``/``; names that start with a dot are not objects."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def address(self, path: str) -> str:
+        """What other programs open the object or prefix by."""
+        return str(self.root / path)
+
+    def find(self, path: str) -> tuple[bytes, str] | None:
+        """Content and version (SHA-256 of the content) of an object, or ``None``."""
+        with _told(f"read {path}", self.root):
+            try:
+                data = (self.root / path).read_bytes()
+            except FileNotFoundError:
+                return None
+        return data, hashlib.sha256(data).hexdigest()
+
+    def write(self, path: str, data: bytes) -> None:
+        """Put an object; readers see the old one or the new one, never half of it; safe on disk on return."""
+        with _told(f"write {path} ({len(data)} bytes)", self.root), self._temporary(path, data) as temporary:
+            temporary.replace(self.root / path)
+            _sync_folder((self.root / path).parent)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Put an object only if there is none: whether this call did."""
+        with _told(f"create {path} ({len(data)} bytes)", self.root), self._temporary(path, data) as temporary:
+            try:
+                os.link(temporary, self.root / path)
+            except FileExistsError:
+                return False
+            _sync_folder((self.root / path).parent)
+        return True
+
+    def swap(self, path: str, data: bytes, version: str) -> bool:
+        """Put an object only if the one there has this version: whether this call did."""
+        with self._locked(path):
+            found = self.find(path)
+            if found is None or found[1] != version:
+                return False
+            self.write(path, data)
+        return True
+
+    def size(self, path: str) -> int | None:
+        """Bytes of an object, or ``None`` where there is none."""
+        with _told(f"look at {path}", self.root):
+            try:
+                status = (self.root / path).stat()
+            except FileNotFoundError:
+                return None
+        return status.st_size
+
+    def objects(self, prefix: str) -> list[tuple[str, int]]:
+        """Path and bytes of every object under a prefix, sorted by path."""
+        found = []
+        with _told(f"list {prefix}", self.root):
+            for folder, folders, names in os.walk(self.root / prefix, onerror=_unless_absent):
+                folders[:] = [name for name in folders if not name.startswith(".")]
+                files = [Path(folder, name) for name in names if not name.startswith(".")]
+                found += [(file.relative_to(self.root).as_posix(), file.stat().st_size) for file in files]
+        return sorted(found)
+
+    def folders(self, prefix: str) -> list[str]:
+        """Names of the folders directly under a prefix, sorted."""
+        with _told(f"list {prefix}", self.root):
+            try:
+                entries = list(os.scandir(self.root / prefix))
+            except FileNotFoundError:
+                return []
+            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+    def delete(self, prefix: str) -> None:
+        """Remove an object, or everything under a prefix; nothing there is fine."""
+        with _told(f"delete {prefix}", self.root):
+            target = self.root / prefix
+            if target.is_dir():
+                shutil.rmtree(target)
+            else:
+                target.unlink(missing_ok=True)
+
+    @contextmanager
+    def _temporary(self, path: str, data: bytes) -> Iterator[Path]:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(file.fileno(), 0o644)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield Path(name)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self, path: str) -> Iterator[None]:
+        """One process or thread at a time; the kernel frees it when its holder dies."""
+        target = self.root / path
+        with _told(f"lock {path}", self.root):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(target.parent / f".{target.name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _told(doing: str, root: Path) -> Iterator[None]:
+    """Operating-system errors as sentences."""
+    try:
+        yield
+    except OSError as error:
+        fallback = ("a store that answers", error.strerror or str(error), "look at the disk, then run again")
+        needed, found, action = _SENTENCES.get(error.errno or 0, fallback)
+        raise StoreError(f"{needed} to {doing}", found=found, where=f"the store {root}", action=action) from error
+
+
+def _unless_absent(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # some file systems cannot sync a folder: the rename is atomic all the same
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

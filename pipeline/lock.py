@@ -1,0 +1,126 @@
+"""One cycle, one writer: a lock object taken by conditional put, with a lease and a fencing number that grows."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.cycle import Cycle
+from pipeline.errors import CycleHeld
+from pipeline.store import Put, Store, Versioned, to_json
+
+Clock = Callable[[], datetime]
+"""The time now, with its zone. It comes in from the caller: nothing here reads a clock."""
+
+
+class Lease(BaseModel):
+    """What the lock object says. ``fence`` grows with every taking; ``released`` by its holder, or left to expire."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    owner: str
+    token: str
+    fence: int
+    since: datetime
+    expires: datetime
+    released: bool = False
+
+
+class Held:
+    """A cycle that is ours until ``lease.expires``; every sign of life (``renew``) moves that on."""
+
+    def __init__(self, store: Store, cycle: Cycle, lease: Lease, lease_seconds: float, clock: Clock) -> None:
+        self.lease = lease
+        self._store, self._cycle, self._lease_seconds, self._clock = store, cycle, lease_seconds, clock
+
+    @property
+    def fence(self) -> int:
+        """The fencing number: larger than that of every holder before."""
+        return self.lease.fence
+
+    def renew(self) -> None:
+        """Prolong the lease; ``CycleHeld`` where another run has taken the cycle over in the meantime.
+
+        Call it at every piece of progress, and right before anything that readers can see.
+        """
+        expires = self._clock() + timedelta(seconds=self._lease_seconds)
+        self._replace(self.lease.model_copy(update={"expires": expires}))
+
+    def release(self) -> None:
+        """Give the cycle back. The object stays, so that the fencing number goes on growing."""
+        self._replace(self.lease.model_copy(update={"expires": self._clock(), "released": True}))
+
+    def _replace(self, lease: Lease) -> None:
+        found = self._store.find(path(self._cycle))
+        there = None if found is None else Lease.model_validate_json(found.data)
+        if found is None or there is None or there.token != self.lease.token:
+            raise _held(self._cycle, there)
+        if self._store.put_if_version(path(self._cycle), _content(lease), found.version) is Put.LOST:
+            there = holder(self._store, self._cycle)
+            if there != lease:
+                raise _held(self._cycle, there)
+        self.lease = lease
+
+
+@contextmanager
+def hold(store: Store, cycle: Cycle, owner: str, lease_seconds: float, clock: Clock) -> Iterator[Held]:
+    """Hold a cycle; ``CycleHeld`` (exit 7) names who does otherwise. Expired and released leases are taken over."""
+    held = Held(store, cycle, _take(store, cycle, owner, lease_seconds, clock), lease_seconds, clock)
+    try:
+        yield held
+    finally:
+        there = holder(store, cycle)
+        if there is not None and there.token == held.lease.token:
+            held.release()
+
+
+def holder(store: Store, cycle: Cycle) -> Lease | None:
+    """What the lock object says, or ``None`` where the cycle was never held."""
+    found = store.find(path(cycle))
+    return None if found is None else Lease.model_validate_json(found.data)
+
+
+def path(cycle: Cycle) -> str:
+    """Where a cycle's lock object lies."""
+    return f"{cycle.run_prefix}/lock.json"
+
+
+def _take(store: Store, cycle: Cycle, owner: str, lease_seconds: float, clock: Clock) -> Lease:
+    now = clock()
+    found = store.find(path(cycle))
+    there = None if found is None else Lease.model_validate_json(found.data)
+    if there is not None and not there.released and there.expires > now:
+        raise _held(cycle, there)
+    lease = Lease(
+        owner=owner, token=secrets.token_hex(16), fence=1 if there is None else there.fence + 1, since=now,
+        expires=now + timedelta(seconds=lease_seconds),
+    )  # fmt: skip
+    if _put(store, cycle, lease, found) is Put.LOST:
+        winner = holder(store, cycle)
+        if winner != lease:  # a put of our own may have been answered as lost when the connection broke
+            raise _held(cycle, winner)
+    return lease
+
+
+def _put(store: Store, cycle: Cycle, lease: Lease, found: Versioned | None) -> Put:
+    if found is None:
+        return store.put_if_absent(path(cycle), _content(lease))
+    return store.put_if_version(path(cycle), _content(lease), found.version)
+
+
+def _content(lease: Lease) -> bytes:
+    return to_json(lease.model_dump(mode="json"))
+
+
+def _held(cycle: Cycle, lease: Lease | None) -> CycleHeld:
+    if lease is None:
+        found = "its lock object gone"
+    else:
+        found = f"it held by {lease.owner} since {lease.since:%Y-%m-%d %H:%M:%S} UTC, until {lease.expires:%H:%M:%S}"
+    return CycleHeld(
+        f"cycle {cycle.key} of system {cycle.system} for this run alone", found=found, where=path(cycle),
+        action="wait for that run to end; if it is dead, its lease expires by itself",
+    )  # fmt: skip

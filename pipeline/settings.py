@@ -1,0 +1,28 @@
+"""What differs by machine: the sole reader of the environment (``GOMS_*``; AWS's own variables are boto3's)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One machine's settings; each field is read from ``GOMS_<FIELD>``."""
+
+    model_config = SettingsConfigDict(env_prefix="GOMS_", frozen=True, extra="forbid")
+
+    store: str = Field(default="./store", description="where forecasts are published: a folder, or s3://bucket/prefix")
+    inputs: str | None = Field(
+        default=None, description="folder or URL of the archives' files; none: each source's own"
+    )
+    scratch: Path = Field(default=Path("./build/scratch"), description="folder for files that a run may lose")
+    threads: int = Field(default=2, ge=1, description="processor threads a run may use")
+    lease_seconds: int = Field(
+        default=900, ge=10, description="how long a run holds its cycle without a sign of life, in seconds"
+    )
+    restart_every_days: int = Field(
+        default=5, ge=1, description="lead days between two restart states: the most a killed rollout repeats"
+    )
+    queue_days: int = Field(default=2, ge=1, description="lead days that may wait to be written: bounds memory")
