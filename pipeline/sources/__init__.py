@@ -34,7 +34,8 @@ class Request(NamedTuple):
 
     ``variables``: our names. ``grid``: the grid it will be brought to (a source may read no more than covers it).
     ``inputs``: where the operator says the files are (folder or URL), or ``None``.
-    ``scratch``: a folder a source may write to. ``seed``: of the twin.
+    ``scratch``: a folder a source may write to. ``seed``: of the twin. ``maximum_age_days``: how much older than
+    ``when`` an input may be; a source that can give an older instant gives the newest one allowed.
     """
 
     kind: Kind
@@ -45,6 +46,7 @@ class Request(NamedTuple):
     inputs: str | None
     scratch: Path
     seed: int = 0
+    maximum_age_days: float = 0.0
 
 
 class Native(NamedTuple):
@@ -74,3 +76,11 @@ class Source(Protocol):
         file is there and cannot be read (truncated, not netCDF, time stamps undecodable).
         """
         ...
+
+
+from pipeline.sources.era5 import Era5Source  # noqa: E402  (the archives need the words above)
+from pipeline.sources.hycom import HycomSource  # noqa: E402
+from pipeline.sources.nobm import NobmSource  # noqa: E402
+
+SOURCES: Mapping[str, Source] = {source.name: source for source in (HycomSource(), Era5Source(), NobmSource())}
+"""Every archive by the name the systems' ladders know it by."""

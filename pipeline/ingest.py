@@ -1,0 +1,139 @@
+"""Source -> ``Ingested``: our names, units and axes; what is not what it says it is, is refused.
+
+The ladder is walked variable by variable: what one rung lacks comes from the next, with the reason on it. Rungs
+have grids of their own, so ``ingest`` gives one part for each rung that was used; they meet on the system's grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline import contracts, input_gate, provenance, translate
+from pipeline.contracts import Ingested
+from pipeline.errors import InputRefused, InputUnavailable, UsageError
+from pipeline.provenance import InputRecord
+from pipeline.sources import SOURCES, Native, Request, Source
+from pipeline.sources.netcdf import reading
+from pipeline.systems import Ladder, System
+from pipeline.variables import Kind, of_kind
+
+
+class _Rung(NamedTuple):
+    """One rung as it was used: the source's answer, of which these variables are taken, and why so low."""
+
+    number: int
+    source: Source
+    native: Native
+    variables: tuple[str, ...]
+    reason: str | None
+
+
+def ingest(
+    system: System,
+    kind: Kind,
+    when: datetime,
+    *,
+    inputs: str | None,
+    scratch: Path,
+    seed: int = 0,
+    sources: Mapping[str, Source] = SOURCES,
+) -> tuple[Ingested, ...]:
+    """What the system's ladder gives of one kind of input at ``when``: one part a rung, highest rung first.
+
+    Every variable of the kind is in exactly one part, lazily, (depth,) latitude, longitude as float32 on its
+    archive's own axes, cut to the system's region where that is not global; each part carries its record. Raises
+    ``InputUnavailable`` where no rung has anything; ``InputRefused`` where a variable is missing from all of them
+    or a field is not what it says it is.
+    """
+    ladder = system.ladder(kind)
+    if ladder is None:
+        raise _unavailable(kind, f"system {system.name} without a ladder for it", f"system {system.name}")
+    request = Request(
+        kind, when.astimezone(UTC), tuple(entry.name for entry in of_kind(kind)), system.depths_m,
+        system.grid_of(kind), inputs, scratch, seed, ladder.maximum_age_days,
+    )  # fmt: skip
+    return tuple(_part(rung, request) for rung in _rungs(ladder, request, sources))
+
+
+def _rungs(ladder: Ladder, request: Request, sources: Mapping[str, Source]) -> list[_Rung]:
+    """Walk down the ladder until every variable is found, or refuse."""
+    missing, used = request.variables, list[_Rung]()
+    lacks: list[InputUnavailable | str] = []
+    for number, name in enumerate(ladder.sources):
+        source = _named(name, sources)
+        try:
+            native = source.fetch(request._replace(variables=missing))
+        except InputUnavailable as absence:
+            lacks.append(absence)
+            continue
+        given = tuple(item for item in missing if _holds(native, item))
+        if given:
+            used.append(_Rung(number, source, native, given, "; ".join(map(_because, lacks)) or None))
+        missing = tuple(item for item in missing if item not in given)
+        if not missing:
+            return used
+        lacks.append(f"{source.title} in {request.inputs} does not hold {_listed(missing)}")
+    raise _unfinished(ladder, request, missing, lacks, bool(used))
+
+
+def _named(name: str, sources: Mapping[str, Source]) -> Source:
+    if name not in sources:
+        raise UsageError(
+            f"a source named {name!r}", found=f"only {', '.join(sources)}", where="the system's ladder",
+            action="add it to SOURCES, or take it off the ladder",
+        )  # fmt: skip
+    return sources[name]
+
+
+def _holds(native: Native, name: str) -> bool:
+    return name in native.lexicon and native.lexicon[name].native in native.dataset
+
+
+def _part(rung: _Rung, request: Request) -> Ingested:
+    """One rung translated, checked and recorded."""
+    where = f"{rung.source.title} ({', '.join(record.uri for record in rung.native.files) or 'no files'})"
+    stamp = translate.one_instant(rung.native.dataset, request, where)
+    with reading(rung.native.files):
+        dataset = translate.translated(rung.native, rung.variables, request, where)
+        input_gate.check(dataset, request.kind, where)
+    return contracts.ingested(provenance.attach(dataset, (_record(rung, request, stamp),)), request.kind)
+
+
+def _record(rung: _Rung, request: Request, stamp: datetime) -> InputRecord:
+    age = request.when - stamp
+    reasons = [f"{_listed(rung.variables)} from {rung.source.name}: {rung.reason}"] if rung.number else []
+    if age > timedelta(0):
+        hours = age.total_seconds() / 3600
+        reasons.append(f"{_listed(rung.variables)} from {rung.source.name} valid {stamp:%Y-%m-%dT%HZ}, {hours:g} h old")
+    return InputRecord(
+        kind=request.kind, variables=rung.variables, source=rung.source.name, rung=rung.number, valid_time=stamp,
+        age_hours=age.total_seconds() / 3600, files=rung.native.files, note=rung.native.note,
+        degraded="; ".join(reasons) or None,
+    )  # fmt: skip
+
+
+def _because(lack: InputUnavailable | str) -> str:
+    return lack if isinstance(lack, str) else f"needed {lack.needed}, found {lack.found} in {lack.where}"
+
+
+def _unfinished(
+    ladder: Ladder, request: Request, missing: tuple[str, ...], lacks: list[InputUnavailable | str], some: bool
+) -> InputUnavailable | InputRefused:
+    absences = [lack for lack in lacks if isinstance(lack, InputUnavailable)]
+    if len(absences) == len(lacks) and not some:
+        return absences[0]
+    return InputRefused(
+        f"{_listed(missing)} for the {request.kind} input", found="; ".join(map(_because, lacks)),
+        where=f"the ladder {', '.join(ladder.sources)}", action="fetch what is missing and run again",
+    )  # fmt: skip
+
+
+def _unavailable(kind: Kind, found: str, where: str) -> InputUnavailable:
+    return InputUnavailable(f"{kind} input", found=found, where=where, action="give the system a source for it")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names)
