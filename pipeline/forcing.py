@@ -1,0 +1,76 @@
+"""The future forcing of a forecast: no one has tomorrow's analysis, so it persists or relaxes to climatology.
+
+``persistence`` holds the analysis. ``relaxed`` lets its anomaly fade: clim(t0 + n) + (f(t0) - clim(t0)) exp(-n / tau)
+after n days. Training sees the same sequence as the service. Each field is valid at the start of its step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import channels
+from pipeline.contracts import InitialState
+from pipeline.grids import Grid
+from pipeline.systems import ForcingPolicy, System
+from pipeline.variables import STATIC, Kind
+
+Field = NDArray[np.float32]
+
+DECORRELATION_DAYS: Mapping[str, float] = MappingProxyType({"u10": 2.0, "v10": 2.0, "t2m": 10.0, "msl": 2.0, "sp": 2.0})
+"""Days after which an anomaly is worth 1/e. Winds and pressure follow the passage of weather systems: half a
+synoptic period of three to six days. Air temperature over the sea follows the sea's surface, whose anomalies live
+longer than the weather; ten days keep what the weather and the sea share."""
+
+
+def future_forcing(initial: InitialState, system: System, steps: int, first_lead: int = 0) -> Iterator[Field]:
+    """Yield the forcing of ``steps`` steps, (forcing_channel, latitude, longitude), valid at the start of each.
+
+    The first is that of the step from lead day ``first_lead`` to the next; lead day 0 uses the analysis itself.
+    The system's policy says how it goes on.
+    """
+    analysis = np.asarray(initial["forcing"].values, dtype=np.float32)
+    start = datetime.fromtimestamp(initial["time"].values.astype("datetime64[s]").astype(int).item(), tz=UTC)
+    for lead in range(first_lead, first_lead + steps):
+        yield at_lead(analysis, start, lead, system.grid, system.forcing_policy)
+
+
+def path(analysis: Field, start: datetime, steps: int, grid: Grid, policy: ForcingPolicy) -> Field:
+    """The same sequence from lead day 0 as one array, (steps, forcing_channel, latitude, longitude)."""
+    return np.stack([at_lead(analysis, start, lead, grid, policy) for lead in range(steps)])
+
+
+def at_lead(analysis: Field, start: datetime, lead: int, grid: Grid, policy: ForcingPolicy) -> Field:
+    """The forcing ``lead`` days after an analysis (forcing_channel, latitude, longitude) of ``start``, float32."""
+    if lead == 0 or policy == "persistence":
+        return analysis.copy()
+    then, now = _climatology(start + timedelta(days=lead), grid), _climatology(start, grid)
+    return (then + (analysis - now) * _memory(lead)).astype(np.float32)
+
+
+def _memory(lead: int) -> Field:
+    """What is left of an anomaly after ``lead`` days, per channel, (forcing_channel, 1, 1); topography keeps all."""
+    left = [np.exp(-lead / DECORRELATION_DAYS.get(c.variable, np.inf)) for c in channels.forcing()]
+    return np.array(left, dtype=np.float32)[:, None, None]
+
+
+def _climatology(when: datetime, grid: Grid) -> Field:
+    """The day of the year's mean forcing at the hour of ``when`` (UTC), 0 for topography, which has no season."""
+    when = when.astimezone(UTC)
+    return _day_of_year(when.month, when.day, when.hour, grid)
+
+
+@lru_cache(maxsize=40)
+def _day_of_year(month: int, day: int, hour: int, grid: Grid) -> Field:
+    from pipeline import climatology
+
+    leap_year = datetime(2000, month, day, hour, tzinfo=UTC)
+    fields = climatology.fields(Kind.SURFACE, leap_year, grid.latitude, grid.longitude, ())
+    flat = np.zeros(grid.shape, dtype=np.float32)
+    static = {entry.name for entry in STATIC}
+    return np.stack([flat if c.variable in static else fields[c.variable] for c in channels.forcing()])
