@@ -14,6 +14,9 @@ from pathlib import Path
 
 from pipeline.errors import StoreError
 
+INCOMING = ".incoming"
+"""Folder under the root where files are written before they are renamed into place: a killed run's leftovers."""
+
 _SENTENCES = {
     errno.ENOSPC: ("free space", "no space left on the device", "free space or move the store, then run again"),
     errno.EDQUOT: ("free space", "the quota is used up", "free space or move the store, then run again"),
@@ -110,7 +113,9 @@ class Folder:
     def _temporary(self, path: str, data: bytes) -> Iterator[Path]:
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        incoming = self.root / INCOMING
+        incoming.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f"{target.name}.", dir=incoming)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 os.fchmod(file.fileno(), 0o644)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.credits import Publisher
+
 
 class Settings(BaseSettings):
     """One machine's settings; each field is read from ``GOMS_<FIELD>``."""
 
-    model_config = SettingsConfigDict(env_prefix="GOMS_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="GOMS_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
     store: str = Field(default="./store", description="where forecasts are published: a folder, or s3://bucket/prefix")
     inputs: str | None = Field(
@@ -26,3 +29,21 @@ class Settings(BaseSettings):
         default=5, ge=1, description="lead days between two restart states: the most a killed rollout repeats"
     )
     queue_days: int = Field(default=2, ge=1, description="lead days that may wait to be written: bounds memory")
+
+
+def prefect_defaults(home: Path, log_level: str) -> None:
+    """What Prefect does unless the environment says otherwise; it reads this when it is first imported.
+
+    ``home``: its folder for state, kept out of the user's own. It tells nobody outside that it was run.
+    """
+    defaults = {
+        "PREFECT_HOME": str(home.absolute()),
+        "PREFECT_LOGGING_LEVEL": log_level,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    publisher: Publisher = Field(
+        default=Publisher(), description="who answers for the products: GOMS_PUBLISHER__NAME and so on"
+    )

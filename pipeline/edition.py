@@ -1,0 +1,182 @@
+"""Streams one edition of a forecast into the store: rollout, products, restart states, one lead day at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline import staged
+from pipeline.contracts import ForecastDay, InitialState
+from pipeline.cycle import Cycle
+from pipeline.errors import ForecastRefused, StoreError
+from pipeline.forecast import Forecaster, Masks, forecast
+from pipeline.produce import Facts, produce
+from pipeline.products import ProductEntry
+from pipeline.store import ObjectRecord, Store
+from pipeline.systems import System
+from pipeline.writer import ProductWriter
+
+MANIFEST = "manifest.json"
+"""Name of the object that makes a revision exist for readers."""
+
+
+class Edition(NamedTuple):
+    """One revision of one cycle on its way to readers: ``facts.revision`` says which."""
+
+    store: Store
+    system: System
+    cycle: Cycle
+    facts: Facts
+
+    @property
+    def prefix(self) -> str:
+        """Where it is published, relative to the store."""
+        return self.cycle.revision_prefix(self.facts.revision)
+
+    @property
+    def entries(self) -> tuple[ProductEntry, ...]:
+        """The products it has: the system's, but for those left out with a reason."""
+        return tuple(entry for entry in self.system.products if entry.name not in self.facts.left_out)
+
+    @property
+    def manifest_path(self) -> str:
+        """Where its manifest lies once it is published, relative to the store."""
+        return f"{self.prefix}/{MANIFEST}"
+
+    def product_prefix(self, entry: ProductEntry) -> str:
+        """Where one product lies, relative to the store."""
+        return f"{self.prefix}/{entry.name}.zarr"
+
+
+class Restart(BaseModel):
+    """A lead day from which the rollout can go on, and every product object that was complete by then.
+
+    Holds for one ``inputs_digest`` alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    inputs_digest: str
+    lead_day: int
+    state: ObjectRecord
+    objects: tuple[ObjectRecord, ...]
+
+
+def write(
+    edition: Edition,
+    initial: InitialState,
+    forecaster: Forecaster,
+    *,
+    inputs_digest: str,
+    restart_every_days: int = 5,
+    queue_days: int = 2,
+    progress: Callable[[int], None] = lambda lead_day: None,
+    masks: Masks | None = None,
+) -> tuple[ObjectRecord, ...]:
+    """Forecast and write every product of an edition; return the record of every object, sorted by path.
+
+    Goes on after the newest restart state made from the same ``inputs_digest``, with the same bytes as if it never
+    stopped; without one it clears what a stopped run left there. ``StoreError`` where the revision is published.
+    ``progress`` is called after each lead day is handed to the writers: renew the lock there.
+    """
+    _check_unpublished(edition)
+    restart = restart_of(edition, inputs_digest)
+    if restart is None:
+        edition.store.delete(edition.prefix)
+    resume = None if restart is None else ForecastDay(staged.load(edition.store, restart.state.path))
+    done = {} if restart is None else {item.path: item for item in restart.objects}
+    writers: dict[str, ProductWriter] = {}
+    with ExitStack() as stack:
+        for day in forecast(initial, forecaster, edition.system, resume=resume, masks=masks):
+            lead_day = int(day["lead_day"])
+            if not writers:
+                writers = _open(edition, day, queue_days, stack)
+            for entry in edition.entries:
+                writers[entry.name].write(produce(day, entry, edition.system, edition.cycle, edition.facts))
+            if lead_day % restart_every_days == 0 and 0 < lead_day < edition.system.forecast_days:
+                _save_restart(edition, inputs_digest, day, done | _records(writers, drain=True))
+            progress(lead_day)
+    done |= _records(writers, drain=False)
+    return tuple(done[path] for path in sorted(done))
+
+
+def restart_of(edition: Edition, inputs_digest: str) -> Restart | None:
+    """The restart state, if it was made from these very inputs and everything it counts on is there."""
+    found = edition.store.find(_pointer(edition))
+    if found is None:
+        return None
+    try:
+        restart = Restart.model_validate_json(found.data)
+    except ValidationError:
+        return None
+    if restart.inputs_digest != inputs_digest:
+        return None
+    sizes = dict(edition.store.objects(edition.prefix))
+    sizes[restart.state.path] = edition.store.size(restart.state.path) or 0
+    whole = all(sizes.get(item.path) == item.size_bytes for item in (*restart.objects, restart.state))
+    return restart if whole else None
+
+
+def forget_restart(edition: Edition) -> None:
+    """Remove the edition's restart states: it is complete, or to be made from the beginning."""
+    edition.store.delete(_restart_prefix(edition))
+
+
+def _check_unpublished(edition: Edition) -> None:
+    if edition.store.exists(edition.manifest_path):
+        raise StoreError(
+            f"an unpublished revision {edition.facts.revision}", found="its manifest",
+            where=f"{edition.store.uri}/{edition.prefix}", action="nothing published is edited: make the next revision",
+        )  # fmt: skip
+
+
+def _open(edition: Edition, day: ForecastDay, queue_days: int, stack: ExitStack) -> dict[str, ProductWriter]:
+    missing = [entry.name for entry in edition.entries if entry.state not in day]
+    if missing:
+        raise ForecastRefused(
+            f"the products {', '.join(missing)} or the reason why they are left out", found="neither",
+            where=f"lead day {int(day['lead_day'])} of system {edition.system.name}",
+            action="give the reason in the facts (left_out), or have the initial state and the forecaster yield them",
+        )  # fmt: skip
+    return {
+        entry.name: stack.enter_context(
+            ProductWriter(
+                edition.store, edition.product_prefix(entry), entry, edition.system, edition.cycle, edition.facts,
+                queue_days=queue_days,
+            )
+        )
+        for entry in edition.entries
+    }  # fmt: skip
+
+
+def _records(writers: Mapping[str, ProductWriter], *, drain: bool) -> dict[str, ObjectRecord]:
+    found: dict[str, ObjectRecord] = {}
+    for writer in writers.values():
+        if drain:
+            writer.drain()
+        found |= {item.path: item for item in writer.records}
+    return found
+
+
+def _save_restart(edition: Edition, inputs_digest: str, day: ForecastDay, objects: Mapping[str, ObjectRecord]) -> None:
+    """State first, then the pointer to it, then the older states go: a kill between leaves a whole one."""
+    lead_day = int(day["lead_day"])
+    path = f"{_restart_prefix(edition)}/day-{lead_day:03d}.npz"
+    restart = Restart(
+        inputs_digest=inputs_digest, lead_day=lead_day, state=staged.save(edition.store, path, day),
+        objects=tuple(objects[name] for name in sorted(objects)),
+    )  # fmt: skip
+    edition.store.write_json(_pointer(edition), restart.model_dump(mode="json"))
+    for older, _ in edition.store.objects(_restart_prefix(edition)):
+        if older not in (path, _pointer(edition)):
+            edition.store.delete(older)
+
+
+def _restart_prefix(edition: Edition) -> str:
+    return f"{edition.cycle.run_prefix}/restart/r{edition.facts.revision}"
+
+
+def _pointer(edition: Edition) -> str:
+    return f"{_restart_prefix(edition)}/state.json"

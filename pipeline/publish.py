@@ -1,0 +1,247 @@
+"""Written -> published: read back, manifest, mark, ``latest``. Without its manifest an edition does not exist."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline import landmask, marks
+from pipeline.cycle import Cycle
+from pipeline.edition import MANIFEST, Edition, forget_restart
+from pipeline.errors import CheckFailed, StoreError
+from pipeline.forecast import Masks
+from pipeline.latest import advance_latest
+from pipeline.output_gate import channels_of
+from pipeline.produce import FORCING_WORDS, Facts
+from pipeline.products import ProductEntry
+from pipeline.shards import Shards
+from pipeline.store import ObjectRecord, Put, Store, record, to_json
+
+
+class ProductRecord(BaseModel):
+    """One product as published: its Zarr store beside the manifest, and for each variable the NaN share off land."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    path: str
+    nan_share_off_land: dict[str, float]
+    degraded: bool
+    degraded_reasons: tuple[str, ...]
+
+
+class Manifest(BaseModel):
+    """What was published, from what, by what. Object paths are relative to the manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    system: str
+    cycle: str
+    revision: int
+    forecast_reference_time: datetime
+    lead_days: int
+    created: datetime
+    real_ocean: bool
+    future_forcing: str
+    degraded: bool
+    degraded_reasons: tuple[str, ...]
+    facts: Facts
+    products: dict[str, ProductRecord]
+    objects: tuple[ObjectRecord, ...]
+
+
+def publish(
+    edition: Edition,
+    written: Iterable[ObjectRecord],
+    *,
+    created: datetime,
+    renew: Callable[[], None] = lambda: None,
+    masks: Masks | None = None,
+) -> Manifest:
+    """Check what was written, make it exist for readers, and move ``latest``.
+
+    ``written``: every object of the products and beside them (``quicklooks/``). ``created``: now, for the manifest
+    alone. ``renew``: called before each product's check and right before the manifest (``lock.Held.renew``), so that
+    a run that lost its cycle publishes nothing. Raises ``CheckFailed`` where what is read back is not what was
+    written. An edition that was published by then is left as it is and its manifest returned.
+    """
+    there = read_manifest(edition.store, edition.cycle, edition.facts.revision)
+    if there is None:
+        objects = tuple(sorted(written, key=lambda item: item.path))
+        products = check(edition, objects, renew=renew, masks=masks)
+        renew()
+        there = _put_manifest(edition, _manifest(edition, objects, products, created))
+    content = to_json(there.model_dump(mode="json"))
+    made_from = marks.digest(*(f"{item.path} {item.sha256}" for item in there.objects))
+    marks.mark(edition.store, edition.cycle, "publish", made_from, [record(edition.manifest_path, content)])
+    advance_latest(edition.store, edition.cycle, edition.facts.revision)
+    forget_restart(edition)
+    return there
+
+
+def published(store: Store, cycle: Cycle) -> int | None:
+    """The newest published revision of a cycle, or ``None``."""
+    names = [name for name in store.folders(cycle.published_prefix) if name[:1] == "r" and name[1:].isdigit()]
+    for revision in sorted((int(name[1:]) for name in names), reverse=True):
+        if store.exists(f"{cycle.revision_prefix(revision)}/{MANIFEST}"):
+            return revision
+    return None
+
+
+def next_revision(store: Store, cycle: Cycle) -> int:
+    """The revision a new run of a cycle makes: one after the newest published; an unfinished one is gone on with."""
+    return (published(store, cycle) or 0) + 1
+
+
+def read_manifest(store: Store, cycle: Cycle, revision: int) -> Manifest | None:
+    """A published revision's manifest, or ``None`` where it was never published."""
+    path = f"{cycle.revision_prefix(revision)}/{MANIFEST}"
+    found = store.find(path)
+    if found is None:
+        return None
+    try:
+        return Manifest.model_validate_json(found.data)
+    except ValidationError as error:
+        raise StoreError(
+            f"a manifest in {path}", found=f"{error.error_count()} faults, first: {error.errors()[0]['msg']}",
+            where=f"the store {store.uri}", action="restore it, or publish the next revision",
+        ) from error  # fmt: skip
+
+
+def check(
+    edition: Edition,
+    objects: tuple[ObjectRecord, ...],
+    *,
+    renew: Callable[[], None] = lambda: None,
+    masks: Masks | None = None,
+) -> dict[str, ProductRecord]:
+    """Read back every object, decode every array; ``CheckFailed`` names the first that is not as it must be.
+
+    Every object: present, of the recorded bytes and SHA-256. Every product: complete, nothing else in it, its
+    lead days valid at start plus lead, values on all ocean and NaN on all land.
+    """
+    by_path = {item.path: item for item in objects}
+    stray = {path for path, _ in edition.store.objects(edition.prefix)} - set(by_path) - {edition.manifest_path}
+    if stray:
+        raise _failed(f"the {len(by_path)} objects written", f"{len(stray)} others, first {min(stray)}", edition.prefix)
+    products = {}
+    for entry in edition.entries:
+        renew()
+        products[entry.name] = _check_product(edition, entry, by_path, masks)
+    product_folders = tuple(f"{edition.product_prefix(entry)}/" for entry in edition.entries)
+    for item in objects:
+        if not item.path.startswith(product_folders):
+            _read_back(edition.store, item)
+    return products
+
+
+def _check_product(
+    edition: Edition, entry: ProductEntry, by_path: dict[str, ObjectRecord], masks: Masks | None
+) -> ProductRecord:
+    prefix = edition.product_prefix(entry)
+    shards = Shards(entry, edition.system, edition.cycle, edition.facts)
+    wanted = {f"{prefix}/{path}" for path in shards.paths}
+    found = {path for path, _ in edition.store.objects(prefix)}
+    recorded = {path for path in by_path if path.startswith(f"{prefix}/")}
+    for what, odd in (("lost", wanted - found), ("not recorded", wanted - recorded), ("stray", found - wanted)):
+        if odd:
+            raise _failed(
+                f"the {len(wanted)} objects of {prefix}", f"{len(odd)} {what}, first {sorted(odd)[0]}", prefix
+            )
+    metadata = {path: _read_back(edition.store, by_path[f"{prefix}/{path}"]) for path in shards.metadata}
+    _check_times(shards, metadata, edition, prefix)
+    ocean = landmask.ocean_mask(edition.system, entry.state) if masks is None else masks[entry.state]
+    shares = {}
+    for item in entry.variables:
+        rows = [i for i, label in enumerate(channels_of(entry.state, edition.system)) if label.variable == item.name]
+        mask = ocean[rows[0] : rows[-1] + 1]
+        worst = 0.0
+        for lead_day in shards.lead_days:
+            data = _read_back(edition.store, by_path[f"{prefix}/{shards.path(item.name, lead_day)}"])
+            values = shards.decode(item.name, lead_day, data).reshape(mask.shape)
+            worst = max(worst, _nan_share(values, mask, f"{prefix}/{item.name}, lead day {lead_day}"))
+        shares[item.name] = worst
+    reasons = edition.facts.degraded(entry)
+    return ProductRecord(
+        path=f"{entry.name}.zarr", nan_share_off_land=shares, degraded=bool(reasons), degraded_reasons=reasons
+    )
+
+
+def _read_back(store: Store, item: ObjectRecord) -> bytes:
+    found = store.find(item.path)
+    if found is None:
+        raise _failed(f"the object {item.path} ({item.size_bytes} bytes)", "nothing there", store.uri)
+    sha256 = hashlib.sha256(found.data).hexdigest()
+    if len(found.data) != item.size_bytes or sha256 != item.sha256:
+        raise _failed(
+            f"{item.path} with {item.size_bytes} bytes and SHA-256 {item.sha256[:12]}...",
+            f"{len(found.data)} bytes and SHA-256 {sha256[:12]}...", store.uri,
+        )  # fmt: skip
+    return found.data
+
+
+def _check_times(shards: Shards, metadata: dict[str, bytes], edition: Edition, prefix: str) -> None:
+    dataset = shards.opened(metadata)
+    start = np.datetime64(edition.cycle.start.replace(tzinfo=None), "ns")
+    wanted = start + np.arange(edition.system.forecast_days + 1) * np.timedelta64(24, "h")
+    if dataset["forecast_reference_time"].values != start or not np.array_equal(dataset["time"].values, wanted):
+        raise _failed(
+            f"times {wanted[0]}..{wanted[-1]} from {start}",
+            f"{dataset['time'].values} from {dataset['forecast_reference_time'].values}", prefix,
+        )  # fmt: skip
+
+
+def _nan_share(values: np.ndarray[Any, Any], ocean: np.ndarray[Any, Any], where: str) -> float:
+    missing, leaking = int((np.isnan(values) & ocean).sum()), int((~np.isnan(values) & ~ocean).sum())
+    if missing or leaking:
+        raise _failed(
+            f"values on {int(ocean.sum())} ocean cells and NaN on land",
+            f"{missing} ocean cells without a value and {leaking} land cells with one", where,
+        )  # fmt: skip
+    return missing / max(1, int(ocean.sum()))
+
+
+def _manifest(
+    edition: Edition, objects: tuple[ObjectRecord, ...], products: dict[str, ProductRecord], created: datetime
+) -> Manifest:
+    facts, system = edition.facts, edition.system
+    reasons = [reason for item in products.values() for reason in item.degraded_reasons]
+    reasons += [f"product {name} is left out: {reason}" for name, reason in sorted(facts.left_out.items())]
+    cut = len(edition.prefix) + 1
+    return Manifest(
+        system=system.name,
+        cycle=edition.cycle.key,
+        revision=facts.revision,
+        forecast_reference_time=edition.cycle.start,
+        lead_days=system.forecast_days,
+        created=created,
+        real_ocean=system.real_ocean,
+        future_forcing=FORCING_WORDS[system.forcing_policy],
+        degraded=bool(reasons),
+        degraded_reasons=tuple(dict.fromkeys(reasons)),
+        facts=facts,
+        products=products,
+        objects=tuple(item.model_copy(update={"path": item.path[cut:]}) for item in objects),
+    )
+
+
+def _put_manifest(edition: Edition, manifest: Manifest) -> Manifest:
+    put = edition.store.put_if_absent(edition.manifest_path, to_json(manifest.model_dump(mode="json")))
+    if put is Put.WON:
+        return manifest
+    there = read_manifest(edition.store, edition.cycle, edition.facts.revision)
+    if there is None or there.objects != manifest.objects:
+        raise _failed(
+            f"to publish {edition.prefix}", "another run's manifest there, over other objects", edition.store.uri
+        )
+    return there
+
+
+def _manifest_path(edition: Edition) -> str:
+    return f"{edition.prefix}/{MANIFEST}"
+
+
+def _failed(needed: str, found: str, where: str) -> CheckFailed:
+    return CheckFailed(needed, found=found, where=where, action="nothing was published; run the cycle again")
