@@ -29,6 +29,9 @@ class Settings(BaseSettings):
         default=5, ge=1, description="lead days between two restart states: the most a killed rollout repeats"
     )
     queue_days: int = Field(default=2, ge=1, description="lead days that may wait to be written: bounds memory")
+    publisher: Publisher = Field(
+        default=Publisher(), description="who answers for the products: GOMS_PUBLISHER__NAME and so on"
+    )
 
 
 def prefect_defaults(home: Path, log_level: str) -> None:
@@ -44,6 +47,3 @@ def prefect_defaults(home: Path, log_level: str) -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    publisher: Publisher = Field(
-        default=Publisher(), description="who answers for the products: GOMS_PUBLISHER__NAME and so on"
-    )
