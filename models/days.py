@@ -1,0 +1,111 @@
+"""The days a model is trained on: what an archive must offer, and how training reads it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[np.float32]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class TrainingDays(Protocol):
+    """Consecutive days, 0 to ``days`` - 1, of physical float32 fields (channel, latitude, longitude), NaN on land.
+
+    A kind that the archive does not hold has no channels, and is never asked for.
+    """
+
+    days: int
+    ocean_channels: tuple[str, ...]
+    forcing_channels: tuple[str, ...]
+    wave_channels: tuple[str, ...]
+    biogeochemistry_channels: tuple[str, ...]
+    kuroshio_channels: tuple[str, ...]
+
+    def ocean(self, day: int) -> Array:
+        """The ocean's channels on that day."""
+        ...
+
+    def forcing(self, start: int, steps: int) -> Array:
+        """(steps, channel, latitude, longitude): what a forecast that starts on day ``start`` has, step by step.
+
+        The first is the analysis of day ``start``; those after it follow the future-forcing policy. No NaN.
+        """
+        ...
+
+    def waves(self, day: int) -> Array:
+        """The wave channels on that day."""
+        ...
+
+    def biogeochemistry(self, day: int) -> Array:
+        """The biogeochemical channels on that day."""
+        ...
+
+    def kuroshio(self, day: int) -> Array:
+        """The ocean's surface channels on that day on the fine grid of the downscaling window."""
+        ...
+
+
+class Reader:
+    """Training days as tensors, zero on land; days already read are kept as long as they fit in ``hold_bytes``.
+
+    Threads take turns.
+    """
+
+    def __init__(self, days: TrainingDays, hold_bytes: int = 0) -> None:
+        self.days, self.hold_bytes = days, hold_bytes
+        self._held: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
+        self._size, self._turn = 0, Lock()
+
+    def field(self, kind: str, day: int) -> Tensor:
+        """(channels, rows, columns) of ``ocean``, ``waves``, ``biogeochemistry`` or ``kuroshio``, zero on land."""
+        with self._turn:
+            return self._field((kind, day))
+
+    def _field(self, key: tuple[str, int]) -> Tensor:
+        if key in self._held:
+            self._held.move_to_end(key)
+            return self._held[key]
+        values: Array = getattr(self.days, key[0])(key[1])
+        tensor = torch.from_numpy(np.nan_to_num(values, nan=0.0))
+        if self.hold_bytes:
+            self._keep(key, tensor)
+        return tensor
+
+    def _keep(self, key: tuple[str, int], tensor: Tensor) -> None:
+        self._held[key] = tensor
+        self._size += tensor.nbytes
+        while self._size > self.hold_bytes:
+            _, dropped = self._held.popitem(last=False)
+            self._size -= dropped.nbytes
+
+    def forcing(self, start: int, steps: int) -> Tensor:
+        """(steps, channels, rows, columns): see ``TrainingDays.forcing``."""
+        with self._turn:
+            return torch.from_numpy(np.ascontiguousarray(self.days.forcing(start, steps)))
+
+    def mask(self, kind: str) -> Tensor:
+        """(channels, rows, columns), 1 on ocean, as day 0 has it."""
+        return torch.from_numpy(np.isfinite(getattr(self.days, kind)(0)).astype(np.float32))
+
+
+def ahead(read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """``read`` each item in turn, one item ahead of the consumer, in one other thread; its errors are raised here."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        waiting = None
+        for item in items:
+            coming = reader.submit(read, item)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = coming
+        if waiting is not None:
+            yield waiting.result()

@@ -1,0 +1,21 @@
+"""How wrong a step is: the relative L2 loss over ocean cells."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def cell_weights(mask: Tensor, rows: Tensor, channels: Tensor) -> Tensor:
+    """Weights (channels, rows, columns) zero on land, of sum 1; ``rows``: area, ``channels``: importance."""
+    weights = mask * rows[:, None] * channels[:, None, None]
+    return weights / weights.sum()
+
+
+def relative_error(forecast: Tensor, truth: Tensor, scale: Tensor, weights: Tensor) -> Tensor:
+    """Mean over the batch of || (forecast - truth) / scale ||: (batch, channels, rows, columns) -> a number.
+
+    ``scale`` (channels, 1, 1) makes it relative. With one-day standard deviations, persistence scores about 1 on day 1.
+    """
+    squares = ((forecast - truth) / scale).square() * weights
+    return (squares.sum(dim=(1, 2, 3)) + torch.finfo(torch.float32).eps).sqrt().mean()
