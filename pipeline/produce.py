@@ -23,12 +23,15 @@ from pipeline.precision import round_mantissa
 from pipeline.products import ProductEntry
 from pipeline.provenance import InputRecord
 from pipeline.systems import ForcingPolicy, System
-from pipeline.variables import Kind, Variable
+from pipeline.variables import MIXED_LAYER_DEPTH, SEA_SURFACE_HEIGHT, Kind, Variable
 
 CONVENTIONS = "CF-1.11, ACDD-1.3"
 VOCABULARY = "CF Standard Name Table v93"
 BOUND = "bound"
 """Name of the dimension of length two of cell bounds."""
+
+OF_THE_WHOLE_COLUMN = (SEA_SURFACE_HEIGHT, MIXED_LAYER_DEPTH)
+"""Quantities without depth that are at none: they get no ``depth`` coordinate."""
 
 FORCING_WORDS: Mapping[ForcingPolicy, str] = {
     "persistence": "no future atmosphere is used: the forcing of the start is kept for every lead day",
@@ -112,8 +115,13 @@ def produce(day: ForecastDay, entry: ProductEntry, system: System, cycle: Cycle,
 
 def dims(item: Variable, entry: ProductEntry) -> tuple[str, ...]:
     """The dimensions of a product's variable, in order."""
-    deep = item.has_depth and not entry.surface_only
+    deep = item.has_depth and is_deep(entry)
     return ("time", "depth", "latitude", "longitude") if deep else ("time", "latitude", "longitude")
+
+
+def is_deep(entry: ProductEntry) -> bool:
+    """Whether a product has levels; if not, its depth is a scalar: the sea surface."""
+    return any(item.has_depth for item in entry.variables) and not entry.surface_only
 
 
 def layout(entry: ProductEntry, system: System, cycle: Cycle, facts: Facts) -> xr.Dataset:
@@ -131,11 +139,20 @@ def layout(entry: ProductEntry, system: System, cycle: Cycle, facts: Facts) -> x
         **_axis("latitude", grid.latitude, grid.latitude_edges, "degrees_north", "Y"),
         **_axis("longitude", grid.longitude, grid.longitude_edges, "degrees_east", "X"),
     }  # fmt: skip
-    if any(item.has_depth for item in entry.variables):
-        depth_attributes = {"standard_name": "depth", "long_name": "depth below the sea surface", "units": "m",
-                            "positive": "down", "axis": "Z", "coverage_content_type": "coordinate"}  # fmt: skip
-        values = np.float64(system.depths_m[0]) if entry.surface_only else np.array(system.depths_m, dtype=np.float64)
-        coordinates["depth"] = (() if entry.surface_only else ("depth",), values, depth_attributes)
+    deep = is_deep(entry)
+    depths = np.array(system.depths_m, dtype=np.float64) if deep else np.float64(system.depths_m[0])
+    coordinates["depth"] = (
+        ("depth",) if deep else (),
+        depths,
+        {
+            "standard_name": "depth",
+            "long_name": "depth below the sea surface",
+            "units": "m",
+            "positive": "down",
+            "axis": "Z",
+            "coverage_content_type": "coordinate",
+        },
+    )
     return xr.Dataset(coords=coordinates, attrs=_attributes(entry, system, cycle, facts, grid))
 
 
@@ -159,8 +176,8 @@ def field_attributes(item: Variable, entry: ProductEntry) -> dict[str, Any]:
 
 
 def auxiliary_coordinates(item: Variable, entry: ProductEntry) -> str:
-    """The CF ``coordinates`` attribute of a product's variable."""
-    depth = " depth" if item.has_depth and entry.surface_only else ""
+    """The CF ``coordinates`` attribute of a product's variable: with the scalar depth where it is at the surface."""
+    depth = "" if is_deep(entry) or item in OF_THE_WHOLE_COLUMN else " depth"
     return f"forecast_period forecast_reference_time{depth}"
 
 
@@ -197,6 +214,13 @@ def _discovery(entry: ProductEntry, system: System, cycle: Cycle, facts: Facts) 
         "processing_level": "L4 model forecast",
         "cdm_data_type": "Grid",
         "project": "GOMS",
+        "program": "GOMS",
+        "platform": "MODELS",
+        "platform_vocabulary": "GCMD platform keywords",
+        "instrument": "NOT APPLICABLE",
+        "instrument_vocabulary": "GCMD instrument keywords",
+        "references": "AI-GOMS: https://arxiv.org/abs/2308.03152",
+        "metadata_link": publisher.url,
         "source": credits.sources_in_words(facts.inputs, facts.forecaster),
         "acknowledgement": credits.acknowledgement(facts.inputs),
         "contributor_name": credits.contributors(facts.inputs),
@@ -220,7 +244,7 @@ def _discovery(entry: ProductEntry, system: System, cycle: Cycle, facts: Facts) 
 
 
 def _extent(entry: ProductEntry, system: System, cycle: Cycle, grid: Grid) -> dict[str, Any]:
-    deep = any(item.has_depth for item in entry.variables) and not entry.surface_only
+    deep = is_deep(entry)
     south, north = float(grid.latitude_edges[0]), float(grid.latitude_edges[-1])
     west, east = float(grid.longitude[0]), float(grid.longitude[-1])
     return {
@@ -240,6 +264,7 @@ def _extent(entry: ProductEntry, system: System, cycle: Cycle, grid: Grid) -> di
         "geospatial_bounds": f"POLYGON (({south:g} {west:g}, {north:g} {west:g}, {north:g} {east:g}, "
         f"{south:g} {east:g}, {south:g} {west:g}))",
         "geospatial_bounds_crs": "EPSG:4326",
+        "geospatial_bounds_vertical_crs": "EPSG:5831",
         "time_coverage_start": f"{cycle.start:%Y-%m-%dT%H:%M:%SZ}",
         "time_coverage_end": f"{cycle.valid_time(system.forecast_days):%Y-%m-%dT%H:%M:%SZ}",
         "time_coverage_duration": f"P{system.forecast_days}D",

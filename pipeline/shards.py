@@ -30,6 +30,8 @@ from pipeline.variables import Variable
 EPOCH = np.datetime64("1950-01-01T00:00:00", "ns")
 TIME_ATTRIBUTES = {"units": "hours since 1950-01-01 00:00:00", "calendar": "standard"}
 """Times on disk: whole hours since the epoch that ocean products commonly count from."""
+LEAP_SECONDS = {"units_metadata": "leap_seconds: none"}
+"""CF-1.11 4.4: every day has 86400 seconds."""
 COMPRESSION = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
 """A quarter smaller than lz4 at half its speed, still several times faster than an object store takes the bytes."""
 
@@ -106,7 +108,7 @@ def _coordinate(group: zarr.Group, name: str, variable: xr.Variable) -> None:
     values, attributes = variable.values, dict(variable.attrs)
     if np.issubdtype(values.dtype, np.datetime64):
         values = ((values - EPOCH) // np.timedelta64(1, "h")).astype(np.int32)
-        attributes |= TIME_ATTRIBUTES
+        attributes |= TIME_ATTRIBUTES | LEAP_SECONDS
     array = group.create_array(
         name, shape=values.shape, chunks=values.shape or "auto", dtype=values.dtype, compressors=None,
         fill_value=0 if values.dtype.kind == "i" else np.nan, attributes=attributes,
