@@ -13,23 +13,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.errors import TrainingError
+
 Array = NDArray[np.float32]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class TrainingDays(Protocol):
-    """Consecutive days, 0 to ``days`` - 1, of physical float32 fields (channel, latitude, longitude), NaN on land.
+    """A calendar of days, counted from 0, of physical float32 fields (channel, latitude, longitude), NaN on land.
 
-    A kind that the archive does not hold has no channels, and is never asked for.
+    ``channels``: labels in order, by array: ``ocean``, ``forcing``, and whichever there are of ``waves``,
+    ``biogeochemistry``, ``kuroshio``; an array that is not there is never asked for.
     """
 
-    days: int
-    ocean_channels: tuple[str, ...]
-    forcing_channels: tuple[str, ...]
-    wave_channels: tuple[str, ...]
-    biogeochemistry_channels: tuple[str, ...]
-    kuroshio_channels: tuple[str, ...]
+    channels: dict[str, tuple[str, ...]]
+
+    def starts(self, steps: int = 1, first: int = 0, last: int | None = None) -> NDArray[np.intp]:
+        """The days that are there together with the ``steps`` days after them, all within ``first`` to ``last``."""
+        ...
 
     def ocean(self, day: int) -> Array:
         """The ocean's channels on that day."""
@@ -58,11 +60,11 @@ class TrainingDays(Protocol):
 class Reader:
     """Training days as tensors, zero on land; days already read are kept as long as they fit in ``hold_bytes``.
 
-    Threads take turns.
+    ``span``: first and last day that may be seen. Threads take turns.
     """
 
-    def __init__(self, days: TrainingDays, hold_bytes: int = 0) -> None:
-        self.days, self.hold_bytes = days, hold_bytes
+    def __init__(self, days: TrainingDays, hold_bytes: int = 0, span: tuple[int, int | None] = (0, None)) -> None:
+        self.days, self.hold_bytes, self.span = days, hold_bytes, span
         self._held: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._size, self._turn = 0, Lock()
 
@@ -93,9 +95,18 @@ class Reader:
         with self._turn:
             return torch.from_numpy(np.ascontiguousarray(self.days.forcing(start, steps)))
 
+    def starts(self, steps: int) -> NDArray[np.intp]:
+        """The days of the span that have ``steps`` days after them; ``TrainingError`` where there are none."""
+        found = self.days.starts(steps, *self.span)
+        if not found.size:
+            raise TrainingError(f"{steps + 1} days in a row", found="none within the span", where="the training days",
+                                action="give a longer archive or shorter rollouts")  # fmt: skip
+        return found
+
     def mask(self, kind: str) -> Tensor:
-        """(channels, rows, columns), 1 on ocean, as day 0 has it."""
-        return torch.from_numpy(np.isfinite(getattr(self.days, kind)(0)).astype(np.float32))
+        """(channels, rows, columns), 1 on ocean, as the first day has it."""
+        first = int(self.starts(1)[0])
+        return torch.from_numpy(np.isfinite(getattr(self.days, kind)(first)).astype(np.float32))
 
 
 def ahead(read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from models.days import Reader, ahead
-from models.errors import TrainingError
 
 
 @dataclass
@@ -61,10 +60,8 @@ class RolloutPool:
     def __init__(self, reader: Reader, kinds: tuple[str, ...], *, size: int, batch: int, steps: int, longest: int,
                  generator: torch.Generator) -> None:  # fmt: skip
         self.reader, self.kinds, self.batch, self.steps = reader, kinds, batch, steps
-        self.longest, self.generator = min(longest, reader.days.days - 1), generator
-        if self.longest < steps:
-            raise TrainingError(f"more than {steps} consecutive days", found=f"{reader.days.days}",
-                                where="the training days", action="give a longer archive")  # fmt: skip
+        self.longest, self.generator = longest, generator
+        self._starts = {length: reader.starts(length) for length in range(steps, longest + 1)}
         turns = max(2, -(-size // batch))
         self._turns: list[list[Rollout | None]] = [[None] * batch for _ in range(turns)]
 
@@ -87,7 +84,7 @@ class RolloutPool:
 
     def _begin(self) -> Rollout:
         end = self._random(self.steps, self.longest + 1)
-        start = self._random(0, self.reader.days.days - end)
+        start = int(self._starts[end][self._random(0, self._starts[end].size)])
         fields = {kind: self.reader.field(kind, start) for kind in self.kinds}
         return Rollout(start, 0, end, fields, self.reader.forcing(start, end))
 

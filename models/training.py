@@ -46,6 +46,7 @@ class Progress(NamedTuple):
 class Plan(NamedTuple):
     """What to train. ``latitude``: degrees north of the ocean's rows, for area weights; ``None``: all rows alike.
 
+    ``span``: first and last day (indices) that training may see.
     Heads that are ``None`` are not trained. Their floors may be left out: they are measured.
     """
 
@@ -53,6 +54,7 @@ class Plan(NamedTuple):
     architecture: Architecture
     recipe: Recipe
     latitude: NDArray[np.float64] | None = None
+    span: tuple[int, int | None] = (0, None)
     waves: StateHeadArchitecture | None = None
     biogeochemistry: StateHeadArchitecture | None = None
     kuroshio: DownscalingArchitecture | None = None
@@ -69,7 +71,7 @@ def train(days: TrainingDays, plan: Plan, report: Callable[[Progress], None] = l
           hold_bytes: int = 0) -> Trained:  # fmt: skip
     """All of it. ``hold_bytes``: memory that days already read may fill. ``report`` is called after every step."""
     torch.manual_seed(plan.recipe.seed)
-    reader = Reader(days, hold_bytes)
+    reader = Reader(days, hold_bytes, plan.span)
     trained = prepare(reader, plan)
     pretrain(trained.suite, reader, plan, report)
     tune(trained.suite, reader, plan, report)
@@ -89,7 +91,7 @@ def prepare(reader: Reader, plan: Plan) -> Trained:
     parts = {name: part for name, (part, _) in heads.items()}
     card = Card(
         format=1, about=plan.about, waves=parts.get("waves"), biogeochemistry=parts.get("biogeochemistry"),
-        ocean=OceanCard(architecture=a, channels=days.ocean_channels, forcing=days.forcing_channels,
+        ocean=OceanCard(architecture=a, channels=days.channels["ocean"], forcing=days.channels["forcing"],
                         statistics=ocean.statistics, forcing_statistics=forcing.statistics),
         kuroshio=_measured_downscaling(reader, plan),
     )  # fmt: skip
@@ -108,7 +110,8 @@ def pretrain(suite: Suite, reader: Reader, plan: Plan, report: Callable[[Progres
     mask, course = reader.mask("ocean"), _Course("pretraining", suite.ocean, recipe.pretraining_steps,
                                                  recipe.pretraining_rate, plan.recipe, report)  # fmt: skip
     loss_of, tokens = _OceanLoss(suite, mask, plan), plan.architecture.tokens
-    batches = (torch.randint(0, reader.days.days - 1, (recipe.batch,), generator=generator).tolist()
+    starts = reader.starts(1)
+    batches = (starts[torch.randint(0, starts.size, (recipe.batch,), generator=generator).numpy()].tolist()
                for _ in range(recipe.pretraining_steps))  # fmt: skip
     masking = torch.Generator().manual_seed(recipe.seed + 2)
     for number, (today, tomorrow, forcing) in enumerate(ahead(lambda batch: _pairs(reader, batch), batches)):
@@ -288,15 +291,15 @@ def _rows(plan: Plan, mask: Tensor) -> Tensor:
 
 
 def _sampled(reader: Reader, recipe: Recipe) -> Iterator[int]:
-    last = reader.days.days - 1
-    wanted = min(recipe.statistics_days or last, last)
-    return (int(day) for day in np.unique(np.linspace(0, last - 1, wanted).round().astype(int)))
+    starts = reader.starts(1)
+    wanted = min(recipe.statistics_days or starts.size, starts.size)
+    return (int(starts[place]) for place in np.unique(np.linspace(0, starts.size - 1, wanted).round().astype(int)))
 
 
 def _measured_ocean(reader: Reader, plan: Plan) -> Measured:
     mask, a = reader.mask("ocean"), plan.architecture
     pairs = ((reader.field("ocean", day), reader.field("ocean", day + 1)) for day in _sampled(reader, plan.recipe))
-    return measure(pairs, mask, _rows(plan, mask), a.token_shape, labels=reader.days.ocean_channels,
+    return measure(pairs, mask, _rows(plan, mask), a.token_shape, labels=reader.days.channels["ocean"],
                    periodic=a.periodic)  # fmt: skip
 
 
@@ -304,7 +307,7 @@ def _measured_forcing(reader: Reader, plan: Plan) -> Measured:
     a = plan.architecture
     mask = torch.ones(a.in_channels - a.out_channels, a.rows, a.columns)
     pairs = ((reader.forcing(day, 1)[0], reader.forcing(day + 1, 1)[0]) for day in _sampled(reader, plan.recipe))
-    return measure(pairs, mask, _rows(plan, mask), a.token_shape, labels=reader.days.forcing_channels,
+    return measure(pairs, mask, _rows(plan, mask), a.token_shape, labels=reader.days.channels["forcing"],
                    periodic=a.periodic, static=STATIC)  # fmt: skip
 
 
@@ -343,7 +346,7 @@ def _measured_downscaling(reader: Reader, plan: Plan) -> DownscalingCard | None:
     """The standard deviation, per channel, of what bicubic interpolation of the true coarse surface misses."""
     if (a := plan.kuroshio) is None:
         return None
-    index = [reader.days.ocean_channels.index(label) for label in a.channels]
+    index = [reader.days.channels["ocean"].index(label) for label in a.channels]
     nearest, fine = nearest_ocean(reader.mask("ocean")[index].numpy() > 0), reader.mask("kuroshio")
     squares, days = torch.zeros(len(index), dtype=torch.float64), list(_sampled(reader, plan.recipe))
     for day in days:
