@@ -111,6 +111,11 @@ def choose(held: Holdings, when: np.datetime64, request: Request, title: str) ->
                 f"{name} at {when} once", found=f"it in {' and in '.join(_short(item.file) for item in holders)}",
                 where=str(request.inputs), action="leave one of them there",
             )  # fmt: skip
+        if holders and (times := int((holders[0].stamps == when).sum())) > 1:
+            raise InputRefused(
+                f"{name} with one step of {when.astype('datetime64[D]')}", found=f"{times}",
+                where=holders[0].file.uri, action="fetch the file again, or correct its time axis",
+            )  # fmt: skip
         if holders:
             chosen[name] = holders[0]
     absent = {name: files for name, files in held.items() if name not in chosen}
