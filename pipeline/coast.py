@@ -20,12 +20,13 @@ OCEAN_SHARE = 0.5
 VALUE_SHARE = 0.25
 """Least ocean share from which a mean is taken; with less, a mean stands for a corner and the rim fill serves
 better. Half of ``OCEAN_SHARE``: with the mask's own source no ocean cell is near it."""
-SAME_SOURCE_LIMIT = 0.003
-"""Share of a level's ocean cells that may disagree when mask and field are of one archive. Two days of the HYCOM
-Coral Sea analysis disagree in none; moved by one cell they disagree in 2.6 % at the least (732 ocean cells)."""
-OTHER_SOURCE_LIMIT = 0.05
-"""The same for different archives, or a mask made from a relief: two bathymetries put the coast and the isobaths
-of a 1/4 degree grid in different cells along their whole length, which is about a twentieth of the ocean's cells."""
+SAME_SOURCE_LIMIT = 0.02
+"""How many cells may disagree when mask and field are of one archive, as a share of the level's coast cells (cells
+with the other kind beside them). Two days of the HYCOM Coral Sea analysis disagree in none; moved by one cell they
+disagree in 20 % of the coast cells at the least."""
+OTHER_SOURCE_LIMIT = 0.25
+"""The same for two archives, or a mask made from a relief, which put the coast into different cells. A mask that
+moved by one cell disagrees in about half of the coast cells: those that face the move."""
 BETTER_FIT = 0.8
 """A move or flip of the mask that leaves less than this share of the disagreement explains it: the mask moved."""
 FILL_CELLS = 2
@@ -99,9 +100,20 @@ def _neighbours(
 
 
 def _disagreement(source: Mask, covered: Mask, coast: Coast) -> float:
-    """Cells that are ocean in one and land in the other, as a share of the system's ocean cells."""
+    """Cells that are ocean in one and land in the other, as a share of the system's coast cells."""
     differ = coast.ocean & ~source if coast.ice else coast.ocean ^ source
-    return float((differ & covered).sum()) / max(1, int((coast.ocean & covered).sum()))
+    return float((differ & covered).sum()) / max(1, _coast_cells(coast))
+
+
+def _coast_cells(coast: Coast) -> int:
+    """How many cells, ocean or land, have one of the other kind to their north, south, east or west."""
+    beside = np.zeros(coast.ocean.shape, dtype=bool)
+    across, along = coast.ocean[1:] != coast.ocean[:-1], coast.ocean[:, 1:] != coast.ocean[:, :-1]
+    beside[1:] |= across
+    beside[:-1] |= across
+    beside[:, 1:] |= along
+    beside[:, :-1] |= along
+    return int(beside.sum())
 
 
 def _best_fit(source: Mask, covered: Mask, coast: Coast) -> tuple[float, str]:
@@ -136,10 +148,11 @@ def _refused(source: Mask, covered: Mask, coast: Coast, limit: float, words: str
     latitude, longitude = coast.grid.latitude[row], coast.grid.longitude[column]
     guess = f", as if {words}" if words else ""
     return InputRefused(
-        f"the land-sea mask of the system, give or take {limit:.1%} of its {int(ocean.sum())} ocean cells",
-        found=f"{int(missing.sum())} of them without a value and {int(more.sum())} land cells with one{guess}, first "
-        f"at {latitude:.2f}N {longitude:.2f}E: the land-sea mask moved, the latitude is flipped, or values are missing",
+        f"the land-sea mask of the system, but for {limit:.0%} of its {_coast_cells(coast)} coast cells",
+        found=f"{int(missing.sum())} of {int(ocean.sum())} ocean cells without a value and {int(more.sum())} land "
+        f"cells with one{guess}, first at {latitude:.2f}N {longitude:.2f}E: the land-sea mask moved, the latitude is "
+        "flipped, or values are missing",
         where=where,
         action="compare the file's latitude and longitude with its land, and fetch it again; if the archive changed "
-        "its own mask, make the system's anew with `python -m pipeline.landmask`",
+        "its own mask, make the system's anew: python -m pipeline.landmask",
     )

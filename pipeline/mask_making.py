@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import climatology, coast, cycle, landmask, provenance, relief
+from pipeline import coast, cycle, landmask, provenance, relief
 from pipeline import weights as w
 from pipeline.contracts import Ingested
 from pipeline.grids import Grid
@@ -112,6 +112,8 @@ def _ice_free(entry: System, kind: Kind, grid: Grid) -> Mask:
     """True where the kind has values all the year: everywhere but for the real ocean's waves, which end at the ice."""
     if kind is not Kind.WAVES or not entry.real_ocean:
         return np.ones(grid.shape, dtype=bool)
+    from pipeline import climatology
+
     coldest = np.full(grid.shape, np.inf, dtype=np.float32)
     for month in _MONTHS:
         fields = climatology.fields(Kind.OCEAN, month, grid.latitude, grid.longitude, (0.0,))
