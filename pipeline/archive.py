@@ -26,7 +26,7 @@ from pipeline import archive_layout as layout
 from pipeline import channels, forcing, initialise, truth
 from pipeline.contracts import InitialState
 from pipeline.cycle import cycle
-from pipeline.errors import InputRefused, InputUnavailable, UsageError
+from pipeline.errors import InputRefused, InputUnavailable
 from pipeline.precision import round_mantissa
 from pipeline.provenance import degradations, records
 from pipeline.systems import System
@@ -117,53 +117,57 @@ def _built(group: zarr.Group, system: System, span: tuple[date, date]) -> Built:
 
 
 class TrainingArchive:
-    """Consecutive days of a training Zarr: float32, registry units, (channel, latitude, longitude), NaN on land.
+    """A training Zarr, read day by day: float32 in registry units, (channel, latitude, longitude), NaN on land.
 
-    Days are counted from 0 at ``first_day``. Every day of the span is held: a span with a gap is refused.
+    Days are counted from 0 over the archive's calendar, those that are missing included: ``held`` tells which can
+    be read, ``starts`` which of them are followed by enough days to step through. ``channels``: labels by array.
     """
 
-    def __init__(
-        self, path: str, first_day: date | None = None, last_day: date | None = None, *, system: System | None = None
-    ) -> None:
-        """``first_day``..``last_day``: the archive's own unless given. ``system``: the registered one of its name."""
+    def __init__(self, path: str, system: System | None = None) -> None:
+        """``system``: the registered one the archive names, unless given."""
         self._group = layout.existing(path)
         self.path, self.system = path, system or system_named(str(self._group.attrs["system"]))
         layout.check_same(self._group, self.system, path)
-        begin = layout.first_day(self._group)
-        self.first_day = first_day or begin
-        end = last_day or begin + timedelta(days=layout.member(self._group, "held").shape[0] - 1)
-        self._offset, self.days = (self.first_day - begin).days, (end - self.first_day).days + 1
-        self._check_held()
-        labels = {name: tuple(found) for name, found in layout.attribute(self._group, "channels").items()}
-        self.ocean_channels: tuple[str, ...] = labels["ocean"]
-        self.forcing_channels: tuple[str, ...] = labels["forcing"]
-        self.wave_channels: tuple[str, ...] = labels.get("waves", ())
-        self.biogeochemistry_channels: tuple[str, ...] = labels.get("biogeochemistry", ())
-        self.kuroshio_channels: tuple[str, ...] = labels.get("kuroshio", ())
+        self.held: NDArray[np.bool_] = np.asarray(layout.member(self._group, "held")[:]) == layout.HELD
+        self.days = int(self.held.size)
+        self.first_day = layout.first_day(self._group)
+        self.channels: dict[str, tuple[str, ...]] = {
+            name: tuple(labels) for name, labels in layout.attribute(self._group, "channels").items()
+        }
 
     def date_of(self, day: int) -> date:
         """The calendar date of a day."""
         return self.first_day + timedelta(days=day)
 
-    def successors(self, steps: int = 1) -> range:
-        """The days that are followed by ``steps`` more."""
-        return range(max(0, self.days - steps))
+    def index_of(self, when: date) -> int:
+        """The day of a calendar date; ``InputUnavailable`` outside the archive."""
+        day = (when - self.first_day).days
+        if not 0 <= day < self.days:
+            raise self._absent(day, f"only {self.first_day}..{self.date_of(self.days - 1)}")
+        return day
+
+    def starts(self, steps: int = 1, first: int = 0, last: int | None = None) -> NDArray[np.intp]:
+        """The days that are held together with the ``steps`` days after them, all within ``first``..``last``."""
+        within = np.zeros(self.days + steps, dtype=bool)
+        within[first : self.days if last is None else min(last + 1, self.days)] = True
+        within[: self.days] &= self.held
+        return np.flatnonzero(np.lib.stride_tricks.sliding_window_view(within, steps + 1).all(axis=1))
 
     def ocean(self, day: int) -> NDArray[np.float32]:
         """The ocean state of a day."""
-        return self._read("ocean", day)
+        return self.array("ocean", day)
 
     def waves(self, day: int) -> NDArray[np.float32]:
         """The waves of a day."""
-        return self._read("waves", day)
+        return self.array("waves", day)
 
     def biogeochemistry(self, day: int) -> NDArray[np.float32]:
         """The biochemical state of a day."""
-        return self._read("biogeochemistry", day)
+        return self.array("biogeochemistry", day)
 
     def kuroshio(self, day: int) -> NDArray[np.float32]:
         """The surface ocean of a day on the fine grid, from the source itself."""
-        return self._read("kuroshio", day)
+        return self.array("kuroshio", day)
 
     def forcing(self, start: int, steps: int) -> NDArray[np.float32]:
         """What a forecast from day ``start`` is given, (steps, channel, latitude, longitude).
@@ -171,25 +175,24 @@ class TrainingArchive:
         The forcing of the start day under the system's policy (``forcing.path``): never that of later days, which
         a forecast cannot know.
         """
-        system, analysis = self.system, self._read("forcing", start)
+        system, analysis = self.system, self.array("forcing", start)
         when = cycle(system.name, self.date_of(start), system.start_hour).start
         return forcing.path(analysis, when, steps, system.grid, system.forcing_policy)
 
-    def _read(self, name: str, day: int) -> NDArray[np.float32]:
-        if not 0 <= day < self.days:
-            raise IndexError(f"day {day} of {self.days} in the training archive {self.path}")
-        return np.asarray(layout.member(self._group, name)[self._offset + day], dtype=np.float32)
+    def array(self, name: str, day: int) -> NDArray[np.float32]:
+        """One array of a day; ``InputUnavailable`` where the day or the array is not held."""
+        if not (0 <= day < self.days and self.held[day]):
+            missing = layout.attribute(self._group, "missing")
+            raise self._absent(day, missing.get(str(self.date_of(day)), "not built yet, or outside of the archive"))
+        if name not in self.channels:
+            raise self._absent(day, f"no array {name}, only {', '.join(self.channels)}")
+        return np.asarray(layout.member(self._group, name)[day], dtype=np.float32)
 
-    def _check_held(self) -> None:
-        held = layout.held_days(self.path)
-        wanted = [self.date_of(day) for day in range(self.days)]
-        gaps = [day for day in wanted if day not in held]
-        if gaps or not wanted:
-            raise UsageError(
-                f"consecutive days {self.first_day}..{self.date_of(self.days - 1)}",
-                found=f"{len(gaps)} that are not held, the first {gaps[0] if gaps else 'none: the span is empty'}",
-                where=f"the training archive {self.path}", action="build them, or choose a span without gaps",
-            )  # fmt: skip
+    def _absent(self, day: int, found: str) -> InputUnavailable:
+        return InputUnavailable(
+            f"the day {self.date_of(day)}", found=found, where=f"the training archive {self.path}",
+            action="build the archive over that day, or choose days from `starts`",
+        )  # fmt: skip
 
 
 def _outcomes(tasks: list[Task], workers: int) -> Iterator[Outcome]:
