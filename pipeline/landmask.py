@@ -83,7 +83,7 @@ def load(system: System) -> Masks:
     """The system's stored masks; ``InputRefused`` where they are absent or of other grids or depths."""
     path = FOLDER / f"{system.name}.npz"
     if not path.is_file():
-        raise _refused(system, "its land masks", "no file")
+        raise _refused(system, "land masks", "no file")
     masks, shapes = _load(path, path.stat().st_mtime_ns)
     wanted = _shapes(system)
     differing = [name for name, shape in shapes.items() if name in wanted and wanted[name] != shape]
