@@ -1,0 +1,1 @@
+"""What runs the journey: the Prefect flows, the clock and the command line."""

@@ -1,0 +1,25 @@
+"""The one clock: everything else is told what time it is."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+from pipeline import cycle
+from pipeline.cycle import Cycle
+from pipeline.systems import System
+
+
+def now() -> datetime:
+    """The time, UTC."""
+    return datetime.now(UTC)
+
+
+def today() -> date:
+    """The day, UTC."""
+    return now().date()
+
+
+def cycle_of(system: System, day: str) -> Cycle:
+    """The cycle a person means by ``YYYY-MM-DD``, ``today`` or ``yesterday``; ``UsageError`` for anything else."""
+    relative = {"today": today(), "yesterday": today() - timedelta(days=1)}
+    return cycle.cycle(system.name, relative.get(day, day), system.start_hour)

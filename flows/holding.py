@@ -1,0 +1,137 @@
+"""A run holds its cycle: a heartbeat while it lives, and a way to tell that a holder on this machine is dead."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from flows.clock import now
+from pipeline import lock
+from pipeline.cycle import Cycle
+from pipeline.errors import CycleHeld, StoreError
+from pipeline.lock import Held, Lease
+from pipeline.store import Put, Store, to_json
+
+BEATS_PER_LEASE = 3
+"""Signs of life within one lease: two may be lost before another run may take the cycle over."""
+
+
+class Heartbeat:
+    """Renews a lease from a thread of its own, so that a long stage does not lose its cycle."""
+
+    def __init__(self, held: Held, lease_seconds: float) -> None:
+        self._held, self._interval = held, lease_seconds / BEATS_PER_LEASE
+        self._mutex, self._stop = threading.Lock(), threading.Event()
+        self._lost: CycleHeld | None = None
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def alive(self) -> None:
+        """Renew now; ``CycleHeld`` where another run has taken the cycle over."""
+        if self._lost is not None:
+            raise self._lost
+        with self._mutex:
+            self._held.renew()
+
+    @contextmanager
+    def beating(self) -> Iterator[Heartbeat]:
+        """Beat until the block is left."""
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(self._interval):
+            try:
+                with self._mutex:
+                    self._held.renew()
+            except CycleHeld as error:
+                self._lost = error
+                return
+            except StoreError:
+                continue  # the next beat may reach the store; if none does, the next stage's own write says so
+
+
+HEARTBEAT: ContextVar[Heartbeat | None] = ContextVar("heartbeat", default=None)
+"""The heartbeat of the run that is going on."""
+
+
+def alive() -> None:
+    """A sign of life; ``CycleHeld`` where the run that is going on has lost its cycle."""
+    heartbeat = HEARTBEAT.get()
+    if heartbeat is not None:
+        heartbeat.alive()
+
+
+@contextmanager
+def holding(store: Store, cycle: Cycle, lease_seconds: float) -> Iterator[Held]:
+    """Hold a cycle with a heartbeat; ``CycleHeld`` (exit 7) names who holds it otherwise.
+
+    A holder that was a process of this machine and is no more is not waited for.
+    """
+    free_if_dead(store, cycle)
+    with (
+        lock.hold(store, cycle, this_process(), lease_seconds, now) as held,
+        Heartbeat(held, lease_seconds).beating() as heartbeat,
+    ):
+        token = HEARTBEAT.set(heartbeat)
+        try:
+            yield held
+        finally:
+            HEARTBEAT.reset(token)
+
+
+def this_process() -> str:
+    """``process 123 on HOST, started at TICKS``: who holds a cycle, so that another run can tell if it is dead."""
+    return _name(os.getpid(), _started(os.getpid()))
+
+
+def free_if_dead(store: Store, cycle: Cycle) -> bool:
+    """Release a cycle whose holder was a process of this machine that has ended: whether it was so."""
+    found = store.find(lock.path(cycle))
+    if found is None:
+        return False
+    lease = Lease.model_validate_json(found.data)
+    if lease.released or not _dead(lease.owner):
+        return False
+    released = lease.model_copy(update={"released": True})
+    content = to_json(released.model_dump(mode="json"))
+    return store.put_if_version(lock.path(cycle), content, found.version) is Put.WON
+
+
+def _dead(owner: str) -> bool:
+    words = owner.split()
+    if len(words) < 2 or not words[1].isdigit():
+        return False
+    process = int(words[1])
+    ours = owner.partition(" on ")[2].partition(", started")[0] == _machine()
+    return ours and owner != _name(process, _started(process))
+
+
+def _name(process: int, started: str) -> str:
+    return f"process {process} on {_machine()}, started at {started}"
+
+
+def _machine() -> str:
+    """The host and its space of process numbers: containers may share the first, never both."""
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        space = "pid:unknown"
+    return f"{socket.gethostname()} ({space})"
+
+
+def _started(process: int) -> str:
+    """When a process was started, in ticks since the machine was (proc(5), field 22); ``never`` if it is no more."""
+    try:
+        with open(f"/proc/{process}/stat", encoding="ascii", errors="replace") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+    except OSError:
+        return "never"
+    return "never" if fields[0] == "Z" else fields[19]

@@ -1,0 +1,77 @@
+"""What an operator sees of a run: stages, lead days, bytes, seconds. Bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+Advance = Callable[[int], None]
+"""Told how far a stage is: the number of steps done."""
+
+PLAIN_STEPS = 5
+"""Steps between two lines where there is no terminal: a log wants a sign of life, not thirty lines."""
+
+
+class Progress:
+    """Stages as they run, on stderr: stdout is kept for the answer."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self.console.print(text, soft_wrap=True)
+
+    def done(self, title: str, seconds: float, size_bytes: int) -> None:
+        """A stage has ended."""
+        self.say(f"[green]done[/]    {title:<28} {seconds:7.1f} s  {readable(size_bytes):>10}")
+
+    def reused(self, title: str, size_bytes: int) -> None:
+        """A stage was done by an earlier run, from the same inputs."""
+        self.say(f"[cyan]reused[/]  {title:<28} {'':>9}  {readable(size_bytes):>10}")
+
+    @contextmanager
+    def stage(self, title: str, steps: int | None = None) -> Iterator[Advance]:
+        """Show a stage while it runs; ``steps``: how many it has, where that is known."""
+        if not self.console.is_terminal:
+            yield self._lines(title, steps)
+            return
+        columns = (SpinnerColumn(), TextColumn("{task.description}"))
+        counted = (BarColumn(), MofNCompleteColumn()) if steps else ()
+        with Bars(*columns, *counted, TimeElapsedColumn(), console=self.console, transient=True) as bars:
+            task = bars.add_task(title, total=steps)
+            yield lambda step: bars.update(task, completed=step)
+
+    def _lines(self, title: str, steps: int | None) -> Advance:
+        start = time.monotonic()
+
+        def advance(step: int) -> None:
+            if step and step % PLAIN_STEPS == 0 and step != steps:
+                self.say(f"        {title}: {step} of {steps}, {time.monotonic() - start:.0f} s")
+
+        return advance
+
+
+def readable(size_bytes: int) -> str:
+    """``12.3 MB``: bytes for people, decimal."""
+    size, unit = float(size_bytes), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
+"""Where the run that is going on is shown."""
+
+
+def progress() -> Progress:
+    """Where the run that is going on is shown: plain lines unless somebody set something else."""
+    return PROGRESS.get() or Progress()
