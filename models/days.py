@@ -37,10 +37,10 @@ class TrainingDays(Protocol):
         """The ocean's channels on that day."""
         ...
 
-    def forcing(self, start: int, steps: int) -> Array:
-        """(steps, channel, latitude, longitude): what a forecast that starts on day ``start`` has, step by step.
+    def forcing(self, start_day: int, steps: int) -> Array:
+        """(steps, channel, latitude, longitude): what a forecast that starts on that day has, step by step.
 
-        The first is the analysis of day ``start``; those after it follow the future-forcing policy. No NaN.
+        The first is the analysis of the start day; those after it follow the future-forcing policy. No NaN.
         """
         ...
 

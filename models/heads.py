@@ -212,13 +212,15 @@ BICUBIC_REACH = 2
 def bicubic(filled: Tensor, window: Window, factor: int) -> Tensor:
     """Bicubic interpolation in the window: (..., rows, columns) -> (..., factor * window rows, factor * columns).
 
-    Each coarse cell becomes ``factor`` x ``factor`` cells; beyond the grid's own edge its last cells are repeated.
+    Keys's kernel with a = -1/2 (torch has it under ``antialias``; otherwise a = -3/4), which is exact on planes. Each
+    coarse cell becomes ``factor`` x ``factor`` cells; at the grid's own edge the kernel is cut and its weights still
+    sum to 1.
     """
     rows, columns = filled.shape[-2:]
     south, north = max(window.south - BICUBIC_REACH, 0), min(window.north + BICUBIC_REACH, rows)
     west, east = max(window.west - BICUBIC_REACH, 0), min(window.east + BICUBIC_REACH, columns)
     fine = functional.interpolate(
-        filled[..., south:north, west:east], scale_factor=factor, mode="bicubic", align_corners=False
+        filled[..., south:north, west:east], scale_factor=factor, mode="bicubic", align_corners=False, antialias=True
     )
     first, left = (window.south - south) * factor, (window.west - west) * factor
     return fine[..., first : first + window.shape[0] * factor, left : left + window.shape[1] * factor]

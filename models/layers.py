@@ -38,7 +38,7 @@ class SpectralMixer(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(batch, tokens, dim) of any float type -> (batch, tokens, dim) float32."""
-        with torch.autocast(tokens.device.type, enabled=False):
+        with full_precision(tokens.device):
             return self._mix(tokens.float())
 
     def _mix(self, tokens: Tensor) -> Tensor:
@@ -52,6 +52,11 @@ class SpectralMixer(nn.Module):
         mixed = torch.complex(real, imaginary).transpose(1, 2).reshape(batch, -1, dim)
         fields: Tensor = torch.fft.irfft(mixed, n=length, dim=1, norm="ortho")
         return fields
+
+
+def full_precision(device: torch.device) -> torch.autocast:
+    """Within it nothing on this device is cast to half precision."""
+    return torch.autocast(device.type if torch.amp.is_autocast_available(device.type) else "cpu", enabled=False)
 
 
 def _complex_matrix(weight: Tensor) -> Tensor:
@@ -102,7 +107,7 @@ class PatchEmbedding(nn.Module):
             fields = functional.pad(fields, (0, 0, self.halo, self.halo))
         size, stride = self.projection.kernel_size[0], self.projection.stride[0]
         patches = fields.unfold(2, size, stride).unfold(3, size, stride).permute(0, 2, 3, 1, 4, 5)
-        with torch.autocast(fields.device.type, enabled=False):
+        with full_precision(fields.device):
             flat = patches.reshape(fields.shape[0], -1, self.projection.weight[0].numel()).float()
             return functional.linear(flat, self.projection.weight.flatten(1), self.projection.bias)
 
@@ -121,7 +126,7 @@ class PatchProjection(nn.Module):
         """(batch, dim, token rows, token columns) -> (batch, channels, rows, columns), in float32."""
         rows, columns = features.shape[2:]
         tokens, stride = features.flatten(2).transpose(1, 2), self.projection.stride[0]
-        with torch.autocast(features.device.type, enabled=False):
+        with full_precision(features.device):
             cells = (tokens.float() @ self.projection.weight.flatten(1)).transpose(1, 2)
             fields = functional.pixel_shuffle(cells.reshape(*cells.shape[:2], rows, columns), stride)
             return fields if self.projection.bias is None else fields + self.projection.bias[:, None, None]
