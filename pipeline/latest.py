@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.cycle import Cycle, from_key
 from pipeline.errors import StoreError
-from pipeline.store import Put, Store, to_json
+from pipeline.store import Put, Store, parsed, to_json
 
 RACES = 20
 """Lost races after which moving ``latest`` gives up: each loss means that another run moved it."""
@@ -30,7 +30,7 @@ class Latest(BaseModel):
 def latest(store: Store, system: str) -> Latest | None:
     """The newest published cycle, or ``None`` where nothing was ever published."""
     found = store.find(path(system))
-    return None if found is None else Latest.model_validate_json(found.data)
+    return None if found is None else parsed(Latest, found.data, f"{store.uri}/{path(system)}")
 
 
 def advance_latest(store: Store, cycle: Cycle, revision: int) -> bool:
@@ -42,7 +42,7 @@ def advance_latest(store: Store, cycle: Cycle, revision: int) -> bool:
         if found is None:
             put = store.put_if_absent(path(cycle.system), content)
         else:
-            there = Latest.model_validate_json(found.data)
+            there = parsed(Latest, found.data, f"{store.uri}/{path(cycle.system)}")
             if (there.start.start, there.revision) >= (cycle.start, revision):
                 return False
             put = store.put_if_version(path(cycle.system), content, found.version)

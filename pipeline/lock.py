@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.cycle import Cycle
 from pipeline.errors import CycleHeld
-from pipeline.store import Put, Store, Versioned, to_json
+from pipeline.store import Put, Store, Versioned, parsed, to_json
 
 Clock = Callable[[], datetime]
 """The time now, with its zone. It comes in from the caller: nothing here reads a clock."""
@@ -55,7 +55,7 @@ class Held:
 
     def _replace(self, lease: Lease) -> None:
         found = self._store.find(path(self._cycle))
-        there = None if found is None else Lease.model_validate_json(found.data)
+        there = None if found is None else _read(self._store, self._cycle, found)
         if found is None or there is None or there.token != self.lease.token:
             raise _held(self._cycle, there)
         if self._store.put_if_version(path(self._cycle), _content(lease), found.version) is Put.LOST:
@@ -80,7 +80,7 @@ def hold(store: Store, cycle: Cycle, owner: str, lease_seconds: float, clock: Cl
 def holder(store: Store, cycle: Cycle) -> Lease | None:
     """What the lock object says, or ``None`` where the cycle was never held."""
     found = store.find(path(cycle))
-    return None if found is None else Lease.model_validate_json(found.data)
+    return None if found is None else _read(store, cycle, found)
 
 
 def path(cycle: Cycle) -> str:
@@ -91,7 +91,7 @@ def path(cycle: Cycle) -> str:
 def _take(store: Store, cycle: Cycle, owner: str, lease_seconds: float, clock: Clock) -> Lease:
     now = clock()
     found = store.find(path(cycle))
-    there = None if found is None else Lease.model_validate_json(found.data)
+    there = None if found is None else _read(store, cycle, found)
     if there is not None and not there.released and there.expires > now:
         raise _held(cycle, there)
     lease = Lease(
@@ -109,6 +109,10 @@ def _put(store: Store, cycle: Cycle, lease: Lease, found: Versioned | None) -> P
     if found is None:
         return store.put_if_absent(path(cycle), _content(lease))
     return store.put_if_version(path(cycle), _content(lease), found.version)
+
+
+def _read(store: Store, cycle: Cycle, found: Versioned) -> Lease:
+    return parsed(Lease, found.data, f"{store.uri}/{path(cycle)}")
 
 
 def _content(lease: Lease) -> bytes:

@@ -8,19 +8,19 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from pipeline import landmask, marks
 from pipeline.cycle import Cycle
 from pipeline.edition import MANIFEST, Edition, forget_restart
-from pipeline.errors import CheckFailed, StoreError
+from pipeline.errors import CheckFailed
 from pipeline.forecast import Masks
 from pipeline.latest import advance_latest
 from pipeline.output_gate import channels_of
 from pipeline.produce import FORCING_WORDS, Facts
 from pipeline.products import ProductEntry
 from pipeline.shards import Shards
-from pipeline.store import ObjectRecord, Put, Store, record, to_json
+from pipeline.store import ObjectRecord, Put, Store, parsed, record, to_json
 
 
 class ProductRecord(BaseModel):
@@ -99,15 +99,7 @@ def read_manifest(store: Store, cycle: Cycle, revision: int) -> Manifest | None:
     """A published revision's manifest, or ``None`` where it was never published."""
     path = f"{cycle.revision_prefix(revision)}/{MANIFEST}"
     found = store.find(path)
-    if found is None:
-        return None
-    try:
-        return Manifest.model_validate_json(found.data)
-    except ValidationError as error:
-        raise StoreError(
-            f"a manifest in {path}", found=f"{error.error_count()} faults, first: {error.errors()[0]['msg']}",
-            where=f"the store {store.uri}", action="restore it, or publish the next revision",
-        ) from error  # fmt: skip
+    return None if found is None else parsed(Manifest, found.data, f"{store.uri}/{path}")
 
 
 def check(

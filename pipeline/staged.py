@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 
 import numpy as np
 import xarray as xr
@@ -43,7 +44,7 @@ def load(store: Store, path: str) -> xr.Dataset:
                 item["name"]: xr.Variable(item["dims"], archive[f"v{index}"], item["attrs"])
                 for index, item in enumerate(layout["variables"])
             }
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise StoreError(
             f"a staged dataset in {path}", found=str(error), where=f"the store {store.uri}",
             action="run the stage that writes it again",

@@ -8,18 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import StoreError, UsageError
 from pipeline.folder import Folder
 
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 10, 60, 4
 """Patience with an S3 server: a dead one is reported within minutes instead of hanging the run."""
+
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Put(StrEnum):
@@ -68,7 +71,7 @@ class Store:
     """
 
     def __init__(self, uri: str | Path) -> None:
-        self.uri = str(uri).rstrip("/")
+        self.uri = str(uri).rstrip("/") if not str(uri).endswith("://") else str(uri)
         scheme, separator, rest = self.uri.partition("://")
         if separator and scheme not in ("file", "s3"):
             raise UsageError(
@@ -149,6 +152,18 @@ class Store:
 def record(path: str, data: bytes) -> ObjectRecord:
     """The record of an object with this content."""
     return ObjectRecord(path=path, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def parsed(model: type[Model], data: bytes, where: str) -> Model:
+    """The document of this model in an object's bytes; ``StoreError`` where they are not one."""
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise StoreError(
+            f"a whole {model.__name__}", found=f"{error.error_count()} faults, first: {first['msg']} {first['loc']}",
+            where=where, action="restore the object from a copy, or delete it if nothing depends on it",
+        ) from error  # fmt: skip
 
 
 def to_json(content: Any) -> bytes:

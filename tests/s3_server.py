@@ -1,0 +1,141 @@
+"""A real S3 server on loopback for the tests: SeaweedFS from its wheel, with an admin's and a reader's keys."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sysconfig
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import boto3
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from pipeline.store import Store
+
+BUCKET = "forecasts"
+START_SECONDS = 60
+"""Longest wait for the server: it answers within five seconds on an idle machine."""
+
+
+class S3Server(NamedTuple):
+    """Where the server listens, and its two identities as (access key, secret key)."""
+
+    endpoint: str
+    admin: tuple[str, str]
+    reader: tuple[str, str]
+
+    def environment(self, keys: tuple[str, str]) -> dict[str, str]:
+        """The usual AWS variables for these keys."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": keys[0],
+            "AWS_SECRET_ACCESS_KEY": keys[1],
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        }
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """The server, up, with the bucket ``forecasts``; stopped at the end of the session."""
+    folder = tmp_path_factory.mktemp("s3")
+    admin, reader = ("ADMINKEY", "admin-secret"), ("READERKEY", "reader-secret")
+    identities = [
+        _identity("admin", admin, ["Admin", "Read", "Write", "List", "Tagging"]),
+        _identity("reader", reader, ["Read", "List"]),
+    ]
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
+    (folder / "data").mkdir()
+    port, *others = _free_ports(8)
+    roles = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3.grpc")
+    flags = [f"-{_port_flag(role)}={number}" for role, number in zip(roles, others, strict=True)]
+    command = [str(_binary()), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3",
+               f"-s3.port={port}", f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=64",
+               "-volume.max=20", *flags]  # fmt: skip
+    server = S3Server(f"http://127.0.0.1:{port}", admin, reader)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+        try:
+            _wait_until_up(server, process, folder / "log")
+            yield server
+        finally:
+            process.kill()  # nothing in it is to be kept, and it takes its time to end by itself
+            process.wait()
+
+
+@pytest.fixture
+def s3_keys(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The server, with the admin's keys in the environment."""
+    for name, value in s3_server.environment(s3_server.admin).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    return s3_server
+
+
+@pytest.fixture
+def s3_store(s3_keys: S3Server) -> Store:
+    """An empty store on the server."""
+    return Store(f"s3://{BUCKET}/{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def folder_store(tmp_path: Path) -> Store:
+    """An empty store in a folder."""
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture(params=["folder_store", pytest.param("s3_store", marks=pytest.mark.server)])
+def any_store(request: pytest.FixtureRequest) -> Store:
+    """An empty store: once in a folder, once on S3."""
+    store: Store = request.getfixturevalue(request.param)
+    return store
+
+
+def _identity(name: str, keys: tuple[str, str], actions: list[str]) -> dict[str, Any]:
+    return {"name": name, "credentials": [{"accessKey": keys[0], "secretKey": keys[1]}], "actions": actions}
+
+
+def _binary() -> Path:
+    scripts, packages = (Path(sysconfig.get_path(name)) for name in ("scripts", "purelib"))
+    if (scripts / "weed").is_file():
+        return scripts / "weed"
+    return next(path for path in packages.rglob("weed") if path.is_file())
+
+
+def _port_flag(role: str) -> str:
+    name, _, grpc = role.partition(".")
+    return f"{name}.port.grpc" if grpc else f"{name}.port"
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for item in sockets:
+            item.bind(("127.0.0.1", 0))
+        return [int(item.getsockname()[1]) for item in sockets]
+
+
+def _wait_until_up(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:
+    client = boto3.client(
+        "s3", endpoint_url=server.endpoint, region_name="us-east-1", aws_access_key_id=server.admin[0],
+        aws_secret_access_key=server.admin[1],
+    )  # fmt: skip
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            client.create_bucket(Bucket=BUCKET)
+            client.put_object(Bucket=BUCKET, Key="first", Body=b"up")
+        except (BotoCoreError, ClientError):
+            time.sleep(0.2)
+        else:
+            return
+    raise RuntimeError(f"the S3 server did not come up:\n{log.read_text(errors='replace')[-2000:]}")
