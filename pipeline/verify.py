@@ -1,0 +1,310 @@
+"""Product and truth -> scores: by lead day, variable, depth and region, beside persistence and climatology.
+
+Scores are a dataset: ``by`` (forecast, persistence, climatology, and bicubic for a downscaled product) x lead_day x
+channel x region, with the moments of ``metrics`` and what follows from them. Persistence is the product's own lead
+day 0, held; climatology the day of the year's at the valid time; bicubic the coarse forecast, interpolated. All are
+compared over the same cells. Lead days whose truth is not there yet are left out, and ``unverified`` names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline import channels, metrics, regions
+from pipeline.channels import Channel
+from pipeline.errors import ForecastRefused, InputUnavailable
+from pipeline.forecast import bicubic
+from pipeline.grids import Grid
+from pipeline.output_gate import channels_of
+from pipeline.products import ProductEntry
+from pipeline.systems import System
+from pipeline.truth import Truth
+from pipeline.variables import EASTWARD_VELOCITY, NORTHWARD_VELOCITY, Kind, variable
+
+Field = NDArray[np.float32]
+Climatology = Callable[[ProductEntry, datetime], Mapping[str, Field]]
+"""The day of the year's fields of a product, (depth,) latitude, longitude, with values everywhere."""
+
+DAY = np.timedelta64(1, "D")
+KEPT_ATTRIBUTES = ("forecast_system", "real_ocean", "ocean", "forecaster", "forecaster_checkpoint_sha256",
+                   "forecaster_trained_on", "future_forcing", "degraded", "degraded_reasons", "id")  # fmt: skip
+"""What scores take over from the product they are of."""
+
+
+class Compared(NamedTuple):
+    """One lead day's fields, each (channel, latitude, longitude): several forecasts of one truth."""
+
+    lead_day: int
+    valid_time: np.datetime64
+    fields: dict[str, Field]
+    truth: Field
+    climatology: Field
+
+
+def verify(
+    product: xr.Dataset,
+    entry: ProductEntry,
+    system: System,
+    truth: Truth,
+    *,
+    coarse: xr.Dataset | None = None,
+    lead_days: Sequence[int] | None = None,
+    normal: Climatology | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> xr.Dataset:
+    """Score a product against what happened, lead day by lead day, memory flat.
+
+    ``product``: as published, opened lazily. ``coarse``: for a downscaled product, the ocean product of the same
+    forecast, to be beaten by interpolation. ``lead_days``: all but 0 unless given. ``normal``: the packaged
+    climatology unless given. Raises ``InputUnavailable`` where no lead day has a truth; ``ForecastRefused`` where
+    a product's valid time is not its start plus the lead.
+    """
+    unverified: list[int] = []
+    days = []
+    for day in compared(product, entry, system, truth, coarse=coarse, lead_days=lead_days,
+                        normal=normal or day_of_year(system), unverified=unverified):  # fmt: skip
+        days.append(scored(day, channels_of(entry.state, system), system.product_grid(entry)))
+        if progress is not None:
+            progress(day.lead_day)
+    if not days:
+        raise InputUnavailable(
+            f"the truth of at least one lead day of product {entry.name}", found=f"none for lead days {unverified}",
+            where=f"verification of {product.attrs.get('id', entry.name)}", action="verify again when it is there",
+        )  # fmt: skip
+    scores = metrics.derived(xr.concat(days, "lead_day", join="exact", combine_attrs="override"))
+    kept = {name: product.attrs[name] for name in KEPT_ATTRIBUTES if name in product.attrs}
+    return scores.assign_attrs(
+        kept, title=f"Scores of {entry.title}", system=system.name, product=entry.name, unverified=unverified,
+        start=str(np.datetime_as_string(product["forecast_reference_time"].values, unit="h")), cycles=1,
+    )  # fmt: skip
+
+
+def compared(
+    product: xr.Dataset,
+    entry: ProductEntry,
+    system: System,
+    truth: Truth,
+    *,
+    coarse: xr.Dataset | None,
+    lead_days: Sequence[int] | None,
+    normal: Climatology,
+    unverified: list[int],
+) -> Iterator[Compared]:
+    """Yield each lead day whose truth is there; the others are added to ``unverified``."""
+    wanted, positions = channels_of(entry.state, system), positions_of(product)
+    persisted = _stack(product.isel(time=positions[0]), wanted, system)
+    for lead in sorted(positions) if lead_days is None else lead_days:
+        if lead_days is None and lead == 0:
+            continue
+        instant = product["time"].values[positions[lead]]
+        when = _utc(instant)
+        try:
+            happened = _stack(truth(entry, when), wanted, system)
+        except InputUnavailable:
+            unverified.append(lead)
+            continue
+        usual = _stack(normal(entry, when), wanted, system)
+        fields = {
+            "forecast": _stack(product.isel(time=positions[lead]), wanted, system),
+            "persistence": persisted,
+            "climatology": usual,
+        }
+        if coarse is not None:
+            fields["bicubic"] = _interpolated(coarse, lead, wanted, system.grid, system.product_grid(entry))
+        yield Compared(lead, instant, fields, happened, usual)
+
+
+def scored(day: Compared, entries: tuple[Channel, ...], grid: Grid) -> xr.Dataset:
+    """One lead day's moments, dimensions by, channel, region (and current_depth for the energies)."""
+    places = regions.of(grid)
+    weights = np.stack([place.members(grid.latitude, grid.longitude) for place in places]) * grid.areas_m2
+    rows = [
+        metrics.moments(
+            {name: field[row] for name, field in day.fields.items()}, day.truth[row], day.climatology[row], weights,
+            circular=variable(entry.variable).circular,
+        )
+        for row, entry in enumerate(entries)
+    ]  # fmt: skip
+    shared = {"truth_anomaly_variance", "weight", "cells", "coverage"}
+    data: dict[str, tuple[tuple[str, ...], metrics.Sums]] = {}
+    for name in metrics.Moments._fields:
+        if name in shared:
+            data[name] = (("channel", "region"), np.stack([getattr(row["forecast"], name) for row in rows]))
+        else:
+            found = [[getattr(row[by], name) for row in rows] for by in day.fields]
+            data[name] = (("by", "channel", "region"), np.array(found))
+    coords = {
+        "by": list(day.fields), "lead_day": day.lead_day, "valid_time": day.valid_time,
+        "channel": [entry.label for entry in entries], "region": [place.name for place in places],
+    }  # fmt: skip
+    return xr.Dataset({**data, **_energies(day, entries, weights)}, coords=coords)
+
+
+def _energies(day: Compared, entries: tuple[Channel, ...], weights: metrics.Sums) -> dict[str, object]:
+    """The currents' kinetic energies by depth, where the product has currents."""
+    pairs = [(entries.index(Channel(EASTWARD_VELOCITY.name, entry.depth_m)),
+              entries.index(Channel(NORTHWARD_VELOCITY.name, entry.depth_m)), entry.depth_m)
+             for entry in entries if entry.variable == EASTWARD_VELOCITY.name]  # fmt: skip
+    if not pairs:
+        return {}
+    found = []
+    for east, north, _ in pairs:
+        currents = {name: (field[east], field[north]) for name, field in day.fields.items()}
+        found.append(metrics.energies({**currents, "truth": (day.truth[east], day.truth[north])}, weights))
+    said = np.array([[energy[name] for energy, _ in found] for name in day.fields])
+    return {
+        "kinetic_energy": (("by", "current_depth", "region"), said),
+        "truth_kinetic_energy": (("current_depth", "region"), np.array([energy["truth"] for energy, _ in found])),
+        "energy_weight": (("current_depth", "region"), np.array([weight for _, weight in found])),
+        "current_depth": [depth for *_, depth in pairs],
+    }
+
+
+def combine(scores: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Several forecasts' scores as one.
+
+    Moments are means weighted with the area compared, so that RMSE is the root of the mean square over all of them;
+    what follows is worked out anew. A lead day counts where it was verified.
+    """
+    members = xr.concat(
+        [one[[name for name in (*_ADDED, *_WEIGHTS) if name in one]].drop_vars("valid_time") for one in scores],
+        "cycle", join="outer", combine_attrs="drop_conflicts", data_vars="all", coords="minimal", compat="equals",
+    )  # fmt: skip
+    pooled = {name: members[name].sum("cycle", skipna=True) for name in _WEIGHTS if name in members}
+    for name in _ADDED:
+        if name in members:
+            weight = members["energy_weight" if name in metrics.ENERGIES else "weight"]
+            total = (members[name] * weight).sum("cycle", skipna=True)
+            summed = weight.sum("cycle", skipna=True)
+            pooled[name] = total / summed.where(summed > 0)
+    attributes = {**members.attrs, "cycles": sum(int(one.attrs["cycles"]) for one in scores)}
+    attributes["start"] = ", ".join(str(one.attrs["start"]) for one in scores)
+    return metrics.derived(xr.Dataset(pooled)).assign_attrs(attributes)
+
+
+_ADDED = (*metrics.MOMENTS, *metrics.ENERGIES, "coverage")
+_WEIGHTS = ("weight", "energy_weight", "cells")
+
+
+class Row(NamedTuple):
+    """A line of the table of scores: one variable at one lead day, over all its depths or at one.
+
+    RMSE in ``units`` of the forecast, persistence, climatology (and bicubic interpolation, else NaN); the
+    forecast's anomaly correlation and activity ratio; the kinetic-energy ratio of currents, else NaN.
+    """
+
+    variable: str
+    units: str
+    depth_m: float | None
+    region: str
+    lead_day: int
+    rmse: float
+    persistence: float
+    climatology: float
+    bicubic: float
+    acc: float
+    activity_ratio: float
+    kinetic_energy_ratio: float
+    cells: int
+
+
+def summary(
+    scores: xr.Dataset,
+    lead_days: Sequence[int] = (1, 5, 10, 20, 30),
+    *,
+    region: str = regions.EVERYWHERE.name,
+    depth_m: float | None = None,
+) -> tuple[Row, ...]:
+    """The table of scores: each variable, in registry order, at those of the lead days that were scored.
+
+    ``depth_m``: at that depth alone; ``None`` pools each variable's depths as ``combine`` pools forecasts.
+    """
+    here = scores.sel(region=region)
+    labels = [channels.parse(str(label)) for label in scores["channel"].values]
+    rows = []
+    for name in dict.fromkeys(label.variable for label in labels):
+        chosen = [row for row, label in enumerate(labels) if label.variable == name
+                  and (depth_m is None or label.depth_m in (None, depth_m))]  # fmt: skip
+        rows += [
+            _row(here.sel(lead_day=lead), chosen, name, depth_m if variable(name).has_depth else None)
+            for lead in lead_days
+            if lead in here["lead_day"].values
+        ]
+    return tuple(rows)
+
+
+def _row(here: xr.Dataset, chosen: list[int], name: str, depth_m: float | None) -> Row:
+    part = here.isel(channel=chosen)
+    pooled = metrics.derived(part[list(metrics.MOMENTS)].weighted(part["weight"].fillna(0)).mean("channel"))
+    rmse = {str(by): float(pooled["rmse"].sel(by=by)) for by in part["by"].values}
+    forecast = pooled.sel(by="forecast")
+    return Row(
+        name, variable(name).units, depth_m, str(here["region"].values), int(here["lead_day"]), rmse["forecast"],
+        rmse["persistence"], rmse["climatology"], rmse.get("bicubic", float("nan")), float(forecast["acc"]),
+        float(forecast["activity_ratio"]), _energy_ratio(here, name, depth_m), int(part["cells"].sum()),
+    )  # fmt: skip
+
+
+def _energy_ratio(here: xr.Dataset, name: str, depth_m: float | None) -> float:
+    if name not in (EASTWARD_VELOCITY.name, NORTHWARD_VELOCITY.name):
+        return float("nan")
+    part = here.sel(by="forecast")
+    part = part if depth_m is None else part.sel(current_depth=[depth_m])
+    weight = part["energy_weight"]
+    real = float((part["truth_kinetic_energy"] * weight).sum())
+    return float((part["kinetic_energy"] * weight).sum()) / real if real > 0 else float("nan")
+
+
+def day_of_year(system: System) -> Climatology:
+    """The packaged day-of-year climatology on the grids of a system's products."""
+    from pipeline import climatology
+
+    def fields(entry: ProductEntry, when: datetime) -> Mapping[str, Field]:
+        grid, kind = system.product_grid(entry), Kind.OCEAN if entry.state == "kuroshio" else Kind(entry.state)
+        depths = system.depths_m[:1] if entry.surface_only else system.depths_m
+        found: Mapping[str, Field] = climatology.fields(kind, when, grid.latitude, grid.longitude, depths)
+        return found
+
+    return fields
+
+
+def positions_of(product: xr.Dataset) -> dict[int, int]:
+    """Lead day -> position along ``time``; ``ForecastRefused`` unless valid times are the start plus whole days."""
+    leads = (product["time"].values - product["forecast_reference_time"].values) / DAY
+    stated = product["forecast_period"].values if "forecast_period" in product.coords else leads
+    stated = stated / DAY if np.issubdtype(stated.dtype, np.timedelta64) else stated
+    if not np.array_equal(leads, np.round(leads)) or not np.array_equal(leads, stated) or 0 not in leads:
+        raise ForecastRefused(
+            "valid times that are the start plus the lead day, from lead day 0",
+            found=f"leads {leads[:3]}... by the dates, {stated[:3]}... as stated",
+            where=f"product {product.attrs.get('id', '')}", action="publish the cycle anew",
+        )  # fmt: skip
+    return {int(lead): position for position, lead in enumerate(leads)}
+
+
+def _stack(dataset: xr.Dataset | Mapping[str, Field], wanted: tuple[Channel, ...], system: System) -> Field:
+    """The channels of a dataset or of plain fields, (channel, latitude, longitude)."""
+    names = dict.fromkeys(channel.variable for channel in wanted)
+    whole = {name: np.asarray(dataset[name]) for name in names}
+    levels = {depth: level for level, depth in enumerate(system.depths_m)}
+    return np.stack([
+        whole[c.variable] if whole[c.variable].ndim == 2 else whole[c.variable][levels[c.depth_m or 0.0]]
+        for c in wanted
+    ])  # fmt: skip
+
+
+def _interpolated(coarse: xr.Dataset, lead: int, wanted: tuple[Channel, ...], grid: Grid, fine: Grid) -> Field:
+    day = coarse.isel(time=positions_of(coarse)[lead])
+    surface = {c.variable: day[c.variable].isel(depth=0) if "depth" in day[c.variable].dims else day[c.variable]
+               for c in wanted}  # fmt: skip
+    return np.stack([bicubic(surface[c.variable].values, grid, fine) for c in wanted])
+
+
+def _utc(instant: np.datetime64) -> datetime:
+    return datetime.fromtimestamp(int(instant.astype("datetime64[s]").astype(np.int64)), tz=UTC)
