@@ -75,7 +75,7 @@ def _rungs(ladder: Ladder, request: Request, sources: Mapping[str, Source]) -> l
         missing = tuple(item for item in missing if item not in given)
         if not missing:
             return used
-        lacks.append(f"{source.title} in {request.inputs} does not hold {_listed(missing)}")
+        lacks.append(_lack(source, request, missing))
     raise _unfinished(ladder, request, missing, lacks, bool(used))
 
 
@@ -115,6 +115,11 @@ def _record(rung: _Rung, request: Request, stamp: datetime) -> InputRecord:
     )  # fmt: skip
 
 
+def _lack(source: Source, request: Request, missing: tuple[str, ...]) -> str:
+    place = f"{source.title} in {request.inputs}" if request.inputs else source.title
+    return f"{place} does not hold {_listed(missing)} for {request.when:%Y-%m-%dT%HZ}"
+
+
 def _because(lack: InputUnavailable | str) -> str:
     return lack if isinstance(lack, str) else f"needed {lack.needed}, found {lack.found} in {lack.where}"
 
@@ -136,4 +141,4 @@ def _unavailable(kind: Kind, found: str, where: str) -> InputUnavailable:
 
 
 def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names)
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

@@ -10,13 +10,15 @@ import xarray as xr
 from pipeline.errors import InputRefused
 from pipeline.grids import Axis, Grid
 from pipeline.sources import Native, Request, Term
-from pipeline.variables import variable
+from pipeline.variables import Variable, variable
 
 NAMES = {"lat": "latitude", "lon": "longitude"}
 DEPTH_TOLERANCE_M = 1e-3
 """Depths are whole metres in every archive; this is room for float32."""
 STEP_RATIO = 2.5
 """Longest over shortest step of an axis: HYCOM's latitudes go from 0.04 to 0.08 degrees, twice; more is a gap."""
+PACKING_ROUNDING = 1e-6
+"""Share of a quantity's range by which unpacking may miss a bound: the rounding of float32, well below 1 / 65532."""
 MARGIN_CELLS = 2
 """Native cells kept on each side of a regional grid's outer edges, so that its edge cells are wholly covered."""
 
@@ -120,7 +122,14 @@ def _field(native: xr.DataArray, term: Term, name: str, depths_m: tuple[float, .
     field = _levels(native, term.native, depths_m, where) if entry.has_depth else native
     field = field.chunk({"depth": 1} if entry.has_depth else {}).transpose(*dims)
     field = field if (factor, offset) == (1.0, 0.0) else field * factor + offset
+    field = field if entry.has_depth else _without_rounding(field, entry)
     return field.astype(np.float32).drop_attrs().assign_attrs(units=entry.units, standard_name=entry.standard_name)
+
+
+def _without_rounding(field: xr.DataArray, entry: Variable) -> xr.DataArray:
+    """Values beyond a bound by no more than packing rounds, on it: calm is packed as -1e-9 m now and then."""
+    inside = field.clip(entry.lower, entry.upper)
+    return inside.where(np.abs(inside - field) <= PACKING_ROUNDING * (entry.upper - entry.lower), field)
 
 
 def _levels(native: xr.DataArray, name: str, depths_m: tuple[float, ...], where: str) -> xr.DataArray:

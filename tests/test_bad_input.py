@@ -116,7 +116,7 @@ def _longitude_repeated(file: netCDF4.Dataset) -> None:
 
 
 FAULTS = {
-    "missing variable": Fault(_renamed, r"needed so for the ocean input; found HYCOM in \S+ does not hold so"),
+    "missing variable": Fault(_renamed, r"needed so for the ocean input; found HYCOM in \S+ does not hold so for 2023"),
     "missing depth": Fault(_depth_moved, r"found no level at 125 m"),
     "depth given twice": Fault(_depth_twice, r"found several at 6 m"),
     "temperature in K": Fault(_units("water_temp", "K"), r"written as one of 'degC'.*; found units 'K'"),
@@ -241,8 +241,13 @@ def _land_moved(file: netCDF4.Dataset) -> None:
         file[name][:] = np.roll(file[name][:], 5, axis=-1)
 
 
+def _one_level_emptied(file: netCDF4.Dataset) -> None:
+    place = int(np.flatnonzero(file["depth"][:] == 100)[0])
+    file["water_u"][:, place, 5:] = native.HYCOM_FILL
+
+
 @pytest.mark.realdata
-@pytest.mark.parametrize("edit", [_latitude_flipped, _land_moved])
+@pytest.mark.parametrize("edit", [_latitude_flipped, _land_moved, _one_level_emptied])
 def test_land_where_the_system_has_none_is_refused(real_file: Path, edit: Edit) -> None:
     folder = edited(real_file, edit)
     parts = ingest(CORAL_SEA, Kind.OCEAN, native.START, inputs=str(folder), scratch=folder / "scratch")

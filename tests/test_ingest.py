@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 
 import native_files as native
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
@@ -13,9 +15,9 @@ import xarray as xr
 from pipeline.errors import InputRefused, InputUnavailable, UsageError
 from pipeline.ingest import ingest
 from pipeline.provenance import records
-from pipeline.sources import SOURCES, Native, Request, Source, Term
+from pipeline.sources import SOURCES, Native, Request, Source, Term, era5, hycom, nobm
 from pipeline.systems import CORAL_SEA, SYSTEMS, Ladder, System
-from pipeline.variables import BIOGEOCHEMISTRY, OCEAN, SURFACE, WAVES, Kind
+from pipeline.variables import BIOGEOCHEMISTRY, OCEAN, SURFACE, WAVES, Kind, Variable
 
 NAMES = tuple(entry.name for entry in SURFACE)
 
@@ -79,13 +81,13 @@ def test_a_source_is_named_as_it_is_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "entries"),
-    [("hycom", OCEAN), ("era5", SURFACE + WAVES), ("nobm", BIOGEOCHEMISTRY)],
+    ("archive", "entries"),
+    [(hycom, OCEAN), (era5, SURFACE + WAVES), (nobm, BIOGEOCHEMISTRY)],
 )
-def test_every_archive_has_words_for_every_variable_of_its_kinds(name: str, entries: tuple) -> None:
-    import importlib
-
-    lexicon = importlib.import_module(f"pipeline.sources.{name}").LEXICON
+def test_every_archive_has_words_for_every_variable_of_its_kinds(
+    archive: ModuleType, entries: tuple[Variable, ...]
+) -> None:
+    lexicon = archive.LEXICON
     assert set(lexicon) == {entry.name for entry in entries}
     assert all(term.units for term in lexicon.values())
 
@@ -106,7 +108,7 @@ def test_what_a_rung_lacks_comes_from_the_next_with_the_reason(tmp_path: Path) -
     assert [set(part.data_vars) for part in parts] == [{"u10", "v10", "msl"}, {"t2m", "sp"}]
     assert second.asked == [("t2m", "sp")]
     (record,) = records(parts[1])
-    assert record.degraded == "t2m, sp from second: the shelf in None does not hold t2m, sp"
+    assert record.degraded == "t2m and sp from second: the shelf does not hold t2m and sp for 2023-01-01T00Z"
     assert records(parts[0])[0].degraded is None
 
 
@@ -181,7 +183,7 @@ def test_an_allowed_age_is_recorded_and_degrades(tmp_path: Path) -> None:
     (record,) = records(part)
     assert record.age_hours == 132.0
     assert record.valid_time == native.START - timedelta(hours=132)
-    assert record.degraded == f"{', '.join(NAMES)} from first valid 2022-12-26T12Z, 132 h old"
+    assert record.degraded == "u10, v10, t2m, msl and sp from first valid 2022-12-26T12Z, 132 h old"
     assert part["time"].values == np.datetime64("2022-12-26T12")
     with pytest.raises(InputRefused, match="exactly once"):
         surface(tmp_path, Shelf("first", NAMES, ("2022-12-26T12",)), age_days=5.4)
@@ -194,8 +196,6 @@ def test_an_input_of_the_future_is_refused(tmp_path: Path) -> None:
 
 def test_an_atmosphere_with_a_gap_is_refused(tmp_path: Path) -> None:
     """One cell of the 45 x 49 file; of the 41 x 43 cells within the cut it is 0.06 %."""
-    import netCDF4
-
     native.write_era5(tmp_path / "a.nc", layout="new")
     with netCDF4.Dataset(tmp_path / "a.nc", "r+") as file:
         file["u10"][0, 20, 20] = np.nan
@@ -222,4 +222,6 @@ def test_the_real_ocean_and_the_real_winds_make_the_coral_seas_input(realdata: P
     assert set(rest.data_vars) == {"t2m", "sp"}
     (record,) = records(rest)
     assert record.source == "climatology"
-    assert record.degraded == f"t2m, sp from climatology: ERA5 in {realdata} does not hold t2m, sp"
+    assert record.degraded == (
+        f"t2m and sp from climatology: ERA5 in {realdata} does not hold t2m and sp for 2023-01-01T00Z"
+    )

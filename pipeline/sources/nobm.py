@@ -1,7 +1,8 @@
 """NASA NOBM: a finished daily reanalysis of the biogeochemistry, 288 x 234 points (1.25 by 2/3 degrees, 84 S..72 N).
 
 A daily mean stands for every instant of its day. Its date is that of the file's time axis or, where a file has
-none, the ``YYYYMMDD`` in its name. Missing values are 9.99e11, with or without the attribute that says so.
+none, the ``YYYYMMDD`` in its name. Missing values are 9.99e11, with or without the attribute that says so: land, and
+the shelf seas, for the model has only water deeper than 200 m.
 
 Not certain, for no public description settles it: that ``rnh`` is nitrate and ``h`` the mixed layer thickness, that
 ``chl`` is chlorophytes beside ``tot`` for total chlorophyll, the spelling of the units, and whether a file
@@ -58,9 +59,9 @@ class NobmSource:
         held = h.holdings(Scan(mine, found.unreadable), names, request, EXTENT, self.title)
         of_day = {name: tuple(_of_day(item, when) for item in files) for name, files in held.items()}
         chosen = h.choose(of_day, when, request, self.title)
-        return Native(
-            h.assemble(chosen, when), LEXICON, h.records(chosen), f"daily mean of {when.astype('datetime64[D]')}"
-        )
+        dataset = h.assemble(chosen, when)
+        note = f"daily mean of {when.astype('datetime64[D]')}"
+        return Native(dataset.where(dataset < FILL / 10), LEXICON, h.records(chosen), note)
 
 
 def _is_nobm(dataset: xr.Dataset) -> bool:
@@ -77,15 +78,13 @@ def _other(file: NetcdfFile) -> NetcdfFile:
 
 
 def _prepared(file: NetcdfFile, names: tuple[str, ...]) -> NetcdfFile:
-    """The file with its fill values missing and, where it has no time, the date in its name."""
+    """The file as it is or, where it has no time, with the date in its name."""
     dataset = file.dataset
-    fields = {name: dataset[name].where(dataset[name] < FILL / 10) for name in names if name in dataset}
-    dataset = dataset.assign(fields)
     date = _DATE_IN_NAME.search(file.uri.rsplit("/", 1)[-1])
     if any(name in dataset.variables for name in h.TIME) or date is None:
-        return file._replace(dataset=dataset)
+        return file
     time = xr.DataArray([0], dims="time", attrs={"units": f"days since {'-'.join(date.groups())}"})
-    dated = {name: field.expand_dims("time") for name, field in fields.items() if "time" not in field.dims}
+    dated = {name: dataset[name].expand_dims("time") for name in names if name in dataset}
     return file._replace(dataset=dataset.assign(dated).assign_coords(time=time))
 
 
