@@ -84,7 +84,7 @@ def test_a_source_is_named_as_it_is_listed() -> None:
     ("archive", "entries"),
     [(hycom, OCEAN), (era5, SURFACE + WAVES), (nobm, BIOGEOCHEMISTRY)],
 )
-def test_every_archive_has_words_for_every_variable_of_its_kinds(
+def test_an_archive_has_words_for_each_variable_of_its_kinds(
     archive: ModuleType, entries: tuple[Variable, ...]
 ) -> None:
     lexicon = archive.LEXICON
