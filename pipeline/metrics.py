@@ -14,7 +14,7 @@ Differences of angles are the short way around the circle. Land and gaps have no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,27 @@ MOMENTS = ("mean_square_error", "bias", "anomaly_variance", "anomaly_covariance"
 """Moments of one field, means weighted with ``weight``."""
 ENERGIES = ("kinetic_energy", "truth_kinetic_energy")
 """Moments of the currents, means weighted with ``energy_weight``."""
+
+
+class Weights(NamedTuple):
+    """Weights of cells by region: the product of a row's and a column's, as the areas of a regular grid's cells are.
+
+    ``rows`` (region, latitude) and ``columns`` (region, longitude), whose product is m2, zero outside a region.
+    """
+
+    rows: Sums
+    columns: Sums
+
+    def total(self, planes: Sums) -> Sums:
+        """Weighted sums, (plane, latitude, longitude) -> (region, plane)."""
+        along: Sums = self.rows @ planes
+        sums: Sums = np.einsum("prx,rx->rp", along, self.columns)
+        return sums
+
+    @property
+    def cells(self) -> Weights:
+        """One for every cell of a region."""
+        return Weights((self.rows > 0).astype(np.float64), (self.columns > 0).astype(np.float64))
 
 
 class Moments(NamedTuple):
@@ -57,44 +78,44 @@ def moments(
     fields: Mapping[str, Field],
     truth: Field,
     climatology: Field,
-    weights: Sums,
+    weights: Weights,
     *,
     circular: bool = False,
 ) -> dict[str, Moments]:
     """Moments of several forecasts of one field against one truth, all over the same cells.
 
-    ``fields``, ``truth``, ``climatology``: (latitude, longitude). ``weights``: (region, latitude, longitude) in m2,
-    zero outside a region. A region without a cell to compare has weight 0 and NaN moments.
+    ``fields``, ``truth``, ``climatology``: (latitude, longitude). A region without a cell to compare has weight 0 and
+    NaN moments.
     """
-    common = np.isfinite(truth) & np.isfinite(climatology)
-    for field in fields.values():
-        common = common & np.isfinite(field)
-    inside = weights[:, common]
-    weight = inside.sum(axis=1)
-    cells = (inside > 0).sum(axis=1).astype(np.float64)
-    coverage = _ratio(weight, weights[:, np.isfinite(truth)].sum(axis=1))
-    happened = difference(truth[common], climatology[common], circular)
+    known = np.isfinite(truth)
+    common = known & np.isfinite(climatology) & np.all([np.isfinite(field) for field in fields.values()], axis=0)
+    weight, reference = weights.total(np.stack([common, known]).astype(np.float64)).T
+    cells = weights.cells.total(common[None].astype(np.float64))[:, 0]
+
+    def mean(*planes: Sums) -> Iterator[Sums]:
+        yield from _ratio(weights.total(np.where(common, np.stack(planes), 0.0)), weight[:, None]).T
+
+    occurred = difference(truth, climatology, circular)
+    mean_t, square_t = mean(occurred, occurred**2)
     found = {}
     for name, field in fields.items():
-        error = difference(field[common], truth[common], circular)
-        anomaly = difference(field[common], climatology[common], circular)
-        terms = np.stack([error**2, error, anomaly, anomaly**2, anomaly * happened, happened, happened**2])
-        square, bias, mean_f, square_f, product, mean_t, square_t = _ratio(inside @ terms.T, weight[:, None]).T
-        found[name] = Moments(square, bias, (square_f - mean_f**2).clip(0.0), product - mean_f * mean_t,
-                              (square_t - mean_t**2).clip(0.0), weight, cells, coverage)  # fmt: skip
+        error, said = difference(field, truth, circular), difference(field, climatology, circular)
+        bias, square, mean_f, square_f, both = mean(error, error**2, said, said**2, said * occurred)
+        found[name] = Moments(square, bias, (square_f - mean_f**2).clip(0.0), both - mean_f * mean_t,
+                              (square_t - mean_t**2).clip(0.0), weight, cells, _ratio(weight, reference))  # fmt: skip
     return found
 
 
-def energies(currents: Mapping[str, tuple[Field, Field]], weights: Sums) -> tuple[dict[str, Sums], Sums]:
+def energies(currents: Mapping[str, tuple[Field, Field]], weights: Weights) -> tuple[dict[str, Sums], Sums]:
     """Mean kinetic energy per mass in m2 s-2 of several (eastward, northward) currents, all over the same cells.
 
-    ``weights`` (region, latitude, longitude). Returns the energies, each (region,), and the weight in m2 they share.
+    Returns the energies, each (region,), and the weight in m2 they share.
     """
     common = np.all([np.isfinite(part) for pair in currents.values() for part in pair], axis=0)
-    inside = weights[:, common]
-    weight = inside.sum(axis=1)
-    halves = {name: sum(part[common].astype(np.float64) ** 2 for part in pair) / 2 for name, pair in currents.items()}
-    return {name: _ratio(inside @ half, weight) for name, half in halves.items()}, weight
+    halves = [(east.astype(np.float64) ** 2 + north.astype(np.float64) ** 2) / 2 for east, north in currents.values()]
+    planes = np.where(common, np.stack([np.ones(common.shape), *halves]), 0.0)
+    weight, *totals = weights.total(planes).T
+    return {name: _ratio(total, weight) for name, total in zip(currents, totals, strict=True)}, weight
 
 
 def derived(scores: xr.Dataset) -> xr.Dataset:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline.grids import Grid
+from pipeline.grids import EARTH_RADIUS_M, Grid
+from pipeline.metrics import Weights
 from pipeline.variables import Entry
 
 LEAST_COVER = 0.5
@@ -27,12 +30,12 @@ class Region(Entry):
     west: float = Field(ge=0, le=360)
     east: float = Field(ge=0, le=360)
 
-    def members(self, latitude: NDArray[np.float64], longitude: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """True on the cells of the region, (latitude, longitude), from their centres in degrees."""
+    def members(self, grid: Grid) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """True on the rows and on the columns of a grid that belong to the region: cells are members of both."""
+        latitude = grid.latitude
         rows = (latitude >= self.south) & ((latitude < self.north) | (self.north >= 90.0))
-        around = (longitude - self.west) % 360.0
-        columns = around < self.width
-        return rows[:, None] & columns[None, :]
+        columns = (grid.longitude - self.west) % 360.0 < self.width
+        return rows, columns
 
     @property
     def width(self) -> float:
@@ -41,9 +44,9 @@ class Region(Entry):
 
     def cover(self, grid: Grid) -> float:
         """The share of the box's area, 0..1, that the grid's member cells have: 1 up to the cells' size."""
+        rows, columns = self.members(grid)
         box = np.deg2rad(self.width) * (np.sin(np.deg2rad(self.north)) - np.sin(np.deg2rad(self.south)))
-        heights = np.diff(np.sin(np.deg2rad(grid.latitude_edges)))[:, None] * np.deg2rad(grid.longitude_step)
-        return float((self.members(grid.latitude, grid.longitude) * heights).sum() / box)
+        return float(grid.areas_m2[np.ix_(rows, columns)].sum()) / EARTH_RADIUS_M**2 / float(box)
 
 
 EVERYWHERE = Region(name="everywhere", title="Everywhere the system has ocean", south=-90, north=90, west=0, east=360)
@@ -67,3 +70,11 @@ REGIONS: tuple[Region, ...] = (
 def of(grid: Grid) -> tuple[Region, ...]:
     """The regions a grid can be scored in, in registry order: those it covers well enough (``LEAST_COVER``)."""
     return tuple(region for region in REGIONS if region is EVERYWHERE or region.cover(grid) >= LEAST_COVER)
+
+
+def weights(grid: Grid, places: Sequence[Region]) -> Weights:
+    """Cell areas in m2 within each of the regions."""
+    members = [place.members(grid) for place in places]
+    heights = EARTH_RADIUS_M**2 * np.diff(np.sin(np.deg2rad(grid.latitude_edges)))
+    widths = np.diff(np.deg2rad(grid.longitude_edges))
+    return Weights(np.stack([rows * heights for rows, _ in members]), np.stack([c * widths for _, c in members]))

@@ -77,7 +77,17 @@ def verify(
             f"the truth of at least one lead day of product {entry.name}", found=f"none for lead days {unverified}",
             where=f"verification of {product.attrs.get('id', entry.name)}", action="verify again when it is there",
         )  # fmt: skip
-    scores = metrics.derived(xr.concat(days, "lead_day", join="exact", combine_attrs="override"))
+    scores = metrics.derived(
+        xr.concat(
+            days,
+            "lead_day",
+            data_vars="minimal",
+            coords="minimal",
+            compat="override",
+            join="exact",
+            combine_attrs="override",
+        )
+    )
     kept = {name: product.attrs[name] for name in KEPT_ATTRIBUTES if name in product.attrs}
     return scores.assign_attrs(
         kept, title=f"Scores of {entry.title}", system=system.name, product=entry.name, unverified=unverified,
@@ -123,7 +133,7 @@ def compared(
 def scored(day: Compared, entries: tuple[Channel, ...], grid: Grid) -> xr.Dataset:
     """One lead day's moments, dimensions by, channel, region (and current_depth for the energies)."""
     places = regions.of(grid)
-    weights = np.stack([place.members(grid.latitude, grid.longitude) for place in places]) * grid.areas_m2
+    weights = regions.weights(grid, places)
     rows = [
         metrics.moments(
             {name: field[row] for name, field in day.fields.items()}, day.truth[row], day.climatology[row], weights,
@@ -135,18 +145,21 @@ def scored(day: Compared, entries: tuple[Channel, ...], grid: Grid) -> xr.Datase
     data: dict[str, tuple[tuple[str, ...], metrics.Sums]] = {}
     for name in metrics.Moments._fields:
         if name in shared:
-            data[name] = (("channel", "region"), np.stack([getattr(row["forecast"], name) for row in rows]))
+            data[name] = (
+                ("lead_day", "channel", "region"),
+                np.array([[getattr(row["forecast"], name) for row in rows]]),
+            )
         else:
             found = [[getattr(row[by], name) for row in rows] for by in day.fields]
-            data[name] = (("by", "channel", "region"), np.array(found))
+            data[name] = (("lead_day", "by", "channel", "region"), np.array([found]))
     coords = {
-        "by": list(day.fields), "lead_day": day.lead_day, "valid_time": day.valid_time,
+        "by": list(day.fields), "lead_day": [day.lead_day], "valid_time": ("lead_day", [day.valid_time]),
         "channel": [entry.label for entry in entries], "region": [place.name for place in places],
     }  # fmt: skip
     return xr.Dataset({**data, **_energies(day, entries, weights)}, coords=coords)
 
 
-def _energies(day: Compared, entries: tuple[Channel, ...], weights: metrics.Sums) -> dict[str, object]:
+def _energies(day: Compared, entries: tuple[Channel, ...], weights: metrics.Weights) -> dict[str, object]:
     """The currents' kinetic energies by depth, where the product has currents."""
     pairs = [(entries.index(Channel(EASTWARD_VELOCITY.name, entry.depth_m)),
               entries.index(Channel(NORTHWARD_VELOCITY.name, entry.depth_m)), entry.depth_m)
@@ -159,9 +172,12 @@ def _energies(day: Compared, entries: tuple[Channel, ...], weights: metrics.Sums
         found.append(metrics.energies({**currents, "truth": (day.truth[east], day.truth[north])}, weights))
     said = np.array([[energy[name] for energy, _ in found] for name in day.fields])
     return {
-        "kinetic_energy": (("by", "current_depth", "region"), said),
-        "truth_kinetic_energy": (("current_depth", "region"), np.array([energy["truth"] for energy, _ in found])),
-        "energy_weight": (("current_depth", "region"), np.array([weight for _, weight in found])),
+        "kinetic_energy": (("lead_day", "by", "current_depth", "region"), said[None]),
+        "truth_kinetic_energy": (
+            ("lead_day", "current_depth", "region"),
+            np.array([[energy["truth"] for energy, _ in found]]),
+        ),
+        "energy_weight": (("lead_day", "current_depth", "region"), np.array([[weight for _, weight in found]])),
         "current_depth": [depth for *_, depth in pairs],
     }
 
