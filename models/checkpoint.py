@@ -37,16 +37,17 @@ class Entry(BaseModel):
 class About(Entry):
     """What people must know of a model. ``trained_on``: in words, what ocean it has seen; ``created``: a date.
 
-    ``scores``: by name, on held-out days. ``recipe``: every training option, as JSON.
+    ``recipe`` (every training option, as JSON) and ``seed`` are filled in by training. ``scores``: by name, on held-out
+    days, which whoever scores the model adds (``scored``).
     """
 
     name: str
     trained_on: str
     data_span: str
-    recipe: str
-    seed: int
     created: str
     code_version: str
+    recipe: str = ""
+    seed: int = 0
     scores: dict[str, float] = {}
 
 
@@ -144,6 +145,11 @@ def load(folder: Path, sha256: str | None = None) -> Checkpoint:
             module.refresh()
     suite.eval().requires_grad_(False)
     return Checkpoint(card, suite, found)
+
+
+def scored(card: Card, scores: dict[str, float]) -> Card:
+    """The card with these scores on it: to be saved again with its networks."""
+    return card.model_copy(update={"about": card.about.model_copy(update={"scores": scores})})
 
 
 def digest(folder: Path) -> str:

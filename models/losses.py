@@ -17,5 +17,5 @@ def relative_error(forecast: Tensor, truth: Tensor, scale: Tensor, weights: Tens
 
     ``scale`` (channels, 1, 1) makes it relative. With one-day standard deviations, persistence scores about 1 on day 1.
     """
-    squares = ((forecast - truth) / scale).square() * weights
-    return (squares.sum(dim=(1, 2, 3)) + torch.finfo(torch.float32).eps).sqrt().mean()
+    errors = (forecast - truth) * (weights.sqrt() / scale)
+    return (errors.square().sum(dim=(1, 2, 3)) + torch.finfo(torch.float32).eps).sqrt().mean()

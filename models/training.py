@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.backbone import Architecture, random_visible
-from models.checkpoint import About, Card, DownscalingCard, OceanCard, StateHeadCard, build
+from models.checkpoint import FORMAT, About, Card, DownscalingCard, OceanCard, StateHeadCard, build
 from models.days import Reader, TrainingDays, ahead
 from models.errors import TrainingError
 from models.heads import DownscalingArchitecture, StateHeadArchitecture, bicubic
@@ -88,9 +88,11 @@ def prepare(reader: Reader, plan: Plan) -> Trained:
                             where="the training days", action="choose the architecture for this grid")  # fmt: skip
     ocean, forcing = _measured_ocean(reader, plan), _measured_forcing(reader, plan)
     heads = {name: _measured_head(reader, plan, name) for name in STATE_HEADS if getattr(plan, name) is not None}
+    made_by = {"recipe": plan.recipe.model_dump_json(), "seed": plan.recipe.seed}
     parts = {name: part for name, (part, _) in heads.items()}
     card = Card(
-        format=1, about=plan.about, waves=parts.get("waves"), biogeochemistry=parts.get("biogeochemistry"),
+        format=FORMAT, about=plan.about.model_copy(update=made_by),
+        waves=parts.get("waves"), biogeochemistry=parts.get("biogeochemistry"),
         ocean=OceanCard(architecture=a, channels=days.channels["ocean"], forcing=days.channels["forcing"],
                         statistics=ocean.statistics, forcing_statistics=forcing.statistics),
         kuroshio=_measured_downscaling(reader, plan),

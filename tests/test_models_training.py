@@ -94,6 +94,13 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     assert weights(5) != first
 
 
+def test_the_card_tells_the_recipe_and_the_seed_that_made_the_model() -> None:
+    card = training.prepare(Reader(ToyDays()), plan(TINY)).card
+    assert Recipe.model_validate_json(card.about.recipe) == TINY
+    assert card.about.seed == TINY.seed
+    assert checkpoint.scored(card, {"zos day 5": 0.25}).about.scores == {"zos day 5": 0.25}
+
+
 def test_heads_leave_the_backbone_as_it_was() -> None:
     reader = Reader(ToyDays())
     torch.manual_seed(0)
