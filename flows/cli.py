@@ -147,12 +147,32 @@ def sentences(debug: bool) -> Iterator[None]:
     from pipeline.errors import ForecastRefused, GomsError
 
     try:
+        check_settings()
         yield
     except (GomsError, ModelError) as error:
         code = error.exit_code if isinstance(error, GomsError) else ForecastRefused.exit_code
-        record(traceback.format_exc())
-        typer.echo(f"{traceback.format_exc() if debug else ''}goms: {error}", err=True)
+        if debug:
+            typer.echo(traceback.format_exc(), err=True)
+        typer.echo(f"goms: {error}", err=True)
         raise typer.Exit(code) from error
+
+
+def check_settings() -> None:
+    """``UsageError`` where the environment holds a setting that cannot be one."""
+    from pydantic import ValidationError
+
+    from pipeline.errors import UsageError
+    from pipeline.settings import Settings
+
+    try:
+        Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "GOMS_" + "__".join(str(part) for part in first["loc"]).upper()
+        raise UsageError(
+            f"a setting {name} that holds", found=f"{first['input']!r}: {first['msg']}", where="the environment",
+            action="correct it or unset it",
+        ) from error  # fmt: skip
 
 
 def record(text: str) -> Path:
@@ -176,4 +196,4 @@ def unknown(kind: type[BaseException], error: BaseException, trace: TracebackTyp
 def main() -> None:
     """The console command."""
     sys.excepthook = unknown
-    app()
+    typer.main.get_command(app)(prog_name="goms")  # not app(): it would put its own hook in the place of ours

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from prefect import flow
 
-from flows import clock, forecasters, holding, tasks
+from flows import clock, forecasters, holding, stages, tasks
 from flows.progress import progress
 from flows.stages import Run
 from pipeline import publish, systems
@@ -62,6 +62,7 @@ def _again(run: Run, store: Store, cycle: Cycle) -> Outcome | None:
     manifest = publish.read_manifest(store, cycle, revision)
     assert manifest is not None
     advance_latest(store, cycle, revision)
+    stages.tidy(run)
     return Outcome(run.model_copy(update={"revision": revision}), manifest, new=False)
 
 
@@ -73,7 +74,9 @@ def _anew(run: Run) -> Outcome:
         progress().say(f"[yellow]without[/] {product}: {reason}")
     written = tasks.forecast_days(run, initial, left_out)
     drawn = tasks.draw_quicklooks(run, written)
-    return Outcome(run, tasks.publish_edition(run, initial, left_out, (written, drawn)), new=True)
+    manifest = tasks.publish_edition(run, initial, left_out, (written, drawn))
+    stages.tidy(run)
+    return Outcome(run, manifest, new=True)
 
 
 def take_in(run: Run) -> tuple[dict[Kind, Mark], dict[str, str]]:

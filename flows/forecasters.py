@@ -75,6 +75,8 @@ def stream(
 ) -> tuple[ObjectRecord, ...]:
     """Roll out and write every lead day of every product; each day is a sign of life."""
     settings, state = Settings(), stages.initial_state(run, initial)
+    for product in left_out:  # what an earlier try may have begun with other inputs
+        run.opened.delete(f"{run.start.revision_prefix(run.revision)}/{product}.zarr")
     forecaster = fitted(run, state)
 
     def progress(lead_day: int) -> None:

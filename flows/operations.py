@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from flows import clock
 from flows.progress import PROGRESS, Progress
 from flows.server import serving
-from pipeline import edition, publish, systems
+from flows.stages import Run
+from pipeline import edition, publish, scores, systems
 from pipeline.cycle import Cycle
 from pipeline.errors import StoreError, UsageError
 from pipeline.latest import latest
@@ -18,6 +23,9 @@ from pipeline.publish import Manifest
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.systems import System
+
+if TYPE_CHECKING:
+    from flows.verification import Scored
 
 
 def run(
@@ -33,6 +41,53 @@ def run(
     if not outcome.new:
         _say(f"{system} {outcome.run.cycle} r{outcome.run.revision} was published before: nothing to do")
     tell(Store(outcome.run.store), outcome.manifest)
+
+
+def verify(
+    day: str, system: str, inputs: str | None, store: str | None, leads: str, seed: int, *, debug: bool
+) -> None:  # fmt: skip
+    """Score a published forecast, keep the scores and print them."""
+    settings, wanted = Settings(), lead_days(leads)
+    opened = Store(store or settings.store)
+    manifest = published(opened, systems.system(system), day)
+    request = Run(
+        system=system, cycle=manifest.cycle, store=opened.uri, inputs=inputs or settings.inputs, seed=seed,
+        revision=manifest.revision,
+    )  # fmt: skip
+    PROGRESS.set(Progress())
+    with serving(settings, debug=debug):
+        from flows.verification import verification
+
+        found = verification(request, wanted)
+    Console(highlight=False).print(score_table(found, manifest))
+    _say(f"scores and curves of skill: {opened.address(scores.prefix(manifest))}")
+
+
+def lead_days(text: str) -> tuple[int, ...]:
+    """The lead days in ``1,5,10``; ``UsageError`` for anything else."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError(
+            "lead days as numbers from 1, by comma", found=repr(text), where="--leads", action="type them like 1,5,10"
+        )
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def score_table(found: Sequence[Scored], manifest: Manifest) -> Table:
+    """What a person reads first: each variable's error beside those of the yardsticks."""
+    ocean = "" if manifest.real_ocean else ", synthetic twin"
+    title = f"{manifest.system} {manifest.cycle} r{manifest.revision}{ocean}: root mean square errors, all depths"
+    table = Table(title=title, title_justify="left")
+    for heading in ("product", "variable", "day", "forecast", "persistence", "climatology", "bicubic", "unit", "acc"):
+        table.add_column(heading, justify="left" if heading in ("product", "variable", "unit") else "right")
+    for product in found:
+        if product.reason is not None:
+            table.add_row(product.product, escape(f"not scored: {product.reason}"))
+        for row in product.rows:
+            errors = (row.rmse, row.persistence, row.climatology, row.bicubic)
+            cells = ("" if math.isnan(error) else f"{error:.4g}" for error in errors)
+            table.add_row(product.product, row.variable, str(row.lead_day), *cells, row.units, f"{row.acc:.3f}")
+    return table
 
 
 def export(product: str, day: str, system: str, out: Path | None, store: str | None) -> None:
@@ -78,7 +133,7 @@ def tell(store: Store, manifest: Manifest) -> None:
         _say(f"  {name:<16} {store.address(f'{where}/{item.path}')}")
     _say(f"  {'pictures':<16} {store.address(f'{where}/quicklooks')}")
     _say(f"  {'manifest':<16} {store.address(f'{where}/{edition.MANIFEST}')}")
-    _say(f"  {'scores':<16} {store.address(f'{manifest.system}/scores/{manifest.cycle}')} (goms verify)")
+    _say(f"  {'scores':<16} {store.address(scores.prefix(manifest))} (goms verify)")
     for reason in manifest.degraded_reasons:
         _say(f"  degraded: {reason}")
 

@@ -121,6 +121,11 @@ def edition(run: Run, initial: InitialState, forecaster: Forecaster, left_out: M
     return Edition(run.opened, run.of, run.start, facts)
 
 
+def tidy(run: Run) -> None:
+    """Remove what was staged for a cycle that is published: its marks say what it was, its products hold the rest."""
+    run.opened.delete(f"{run.start.run_prefix}/staged")
+
+
 def text_of(run: Run) -> str:
     """What a run's inputs depend on, as text: the system's definition and what the operator said."""
     return json.dumps({"system": json.loads(run.of.model_dump_json()), "inputs": run.inputs, "seed": run.seed})

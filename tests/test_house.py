@@ -38,7 +38,7 @@ HOMES = {
     "xarray": ("pipeline/",),
     "dask": ("pipeline/",),
     "zarr": ("pipeline/",),
-    "matplotlib": ("pipeline/report",),
+    "matplotlib": ("pipeline/report.py", "pipeline/drawing.py"),
 }
 """One library, one home: the only places that may import it."""
 

@@ -1,0 +1,53 @@
+"""A published forecast against what happened: each product's scores, kept beside the forecasts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.progress import progress
+from flows.stages import Run
+from pipeline import scores, truth
+from pipeline.errors import InputUnavailable
+from pipeline.publish import Manifest, read_manifest
+from pipeline.verify import Row
+
+
+class Scored(NamedTuple):
+    """One product's table of scores, or why there is none (yet)."""
+
+    product: str
+    rows: tuple[Row, ...]
+    reason: str | None = None
+
+
+@flow(name="verification", flow_run_name="verify {run.system} {run.cycle}", validate_parameters=False)
+def verification(run: Run, leads: Sequence[int]) -> list[Scored]:
+    """Score every product of an edition; ``InputUnavailable`` where not one of them has a truth yet."""
+    manifest = read_manifest(run.opened, run.start, run.revision)
+    assert manifest is not None
+    found, absent = list[Scored](), list[InputUnavailable]()
+    for name in manifest.products:
+        try:
+            found.append(Scored(name, score_product(run, manifest, name, leads)))
+        except InputUnavailable as absence:
+            absent.append(absence)
+            found.append(Scored(name, (), str(absence)))
+    if len(absent) == len(found):
+        raise absent[0]
+    return found
+
+
+@task(cache_policy=NO_CACHE, task_run_name="score {name}")
+def score_product(run: Run, manifest: Manifest, name: str, leads: Sequence[int]) -> tuple[Row, ...]:
+    """Verify one product and keep its scores."""
+    begun, happened = time.monotonic(), truth.analysed(run.of, truth.Edge(run.inputs, run.scratch, run.seed))
+    with progress().stage(f"score {name}", max(leads)) as advance:
+        made = scores.score(run.opened, manifest, name, run.of, happened, leads, advance)
+        records = scores.keep(run.opened, manifest, name, run.of, made)
+    progress().done(f"score {name}", time.monotonic() - begun, sum(item.size_bytes for item in records))
+    return scores.table(made)
