@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from pipeline import landmask, marks
@@ -134,31 +134,41 @@ def _check_product(
 ) -> ProductRecord:
     prefix = edition.product_prefix(entry)
     shards = Shards(entry, edition.system, edition.cycle, edition.facts)
-    wanted = {f"{prefix}/{path}" for path in shards.paths}
-    found = {path for path, _ in edition.store.objects(prefix)}
-    recorded = {path for path in by_path if path.startswith(f"{prefix}/")}
-    for what, odd in (("lost", wanted - found), ("not recorded", wanted - recorded), ("stray", found - wanted)):
-        if odd:
-            raise _failed(
-                f"the {len(wanted)} objects of {prefix}", f"{len(odd)} {what}, first {sorted(odd)[0]}", prefix
-            )
+    _check_complete(shards, by_path, prefix)
     metadata = {path: _read_back(edition.store, by_path[f"{prefix}/{path}"]) for path in shards.metadata}
     _check_times(shards, metadata, edition, prefix)
+    for path, data in shards.metadata.items():
+        if metadata[path] != data:
+            raise _failed(f"{path} of these facts, system and registry", "one made from others", prefix)
     ocean = landmask.ocean_mask(edition.system, entry.state) if masks is None else masks[entry.state]
     shares = {}
     for item in entry.variables:
         rows = [i for i, label in enumerate(channels_of(entry.state, edition.system)) if label.variable == item.name]
-        mask = ocean[rows[0] : rows[-1] + 1]
-        worst = 0.0
-        for lead_day in shards.lead_days:
-            data = _read_back(edition.store, by_path[f"{prefix}/{shards.path(item.name, lead_day)}"])
-            values = shards.decode(item.name, lead_day, data).reshape(mask.shape)
-            worst = max(worst, _nan_share(values, mask, f"{prefix}/{item.name}, lead day {lead_day}"))
-        shares[item.name] = worst
+        objects = [by_path[f"{prefix}/{shards.path(item.name, lead_day)}"] for lead_day in shards.lead_days]
+        shares[item.name] = _check_fields(edition.store, shards, item.name, objects, ocean[rows[0] : rows[-1] + 1])
     reasons = edition.facts.degraded(entry)
     return ProductRecord(
         path=f"{entry.name}.zarr", nan_share_off_land=shares, degraded=bool(reasons), degraded_reasons=reasons
     )
+
+
+def _check_complete(shards: Shards, by_path: dict[str, ObjectRecord], prefix: str) -> None:
+    wanted = {f"{prefix}/{path}" for path in shards.paths}
+    recorded = {path for path in by_path if path.startswith(f"{prefix}/")}
+    for what, odd in (("not written", wanted - recorded), ("too many", recorded - wanted)):
+        if odd:
+            raise _failed(f"the {len(wanted)} objects of {prefix}", f"{len(odd)} {what}, first {min(odd)}", prefix)
+
+
+def _check_fields(
+    store: Store, shards: Shards, name: str, objects: list[ObjectRecord], ocean: NDArray[np.bool_]
+) -> float:
+    """The largest NaN share off land of a variable's lead days, one shard in memory at a time."""
+    worst = 0.0
+    for lead_day, item in zip(shards.lead_days, objects, strict=True):
+        values = shards.decode(name, lead_day, _read_back(store, item)).reshape(ocean.shape)
+        worst = max(worst, _nan_share(values, ocean, f"{item.path}, lead day {lead_day}"))
+    return worst
 
 
 def _read_back(store: Store, item: ObjectRecord) -> bytes:
@@ -185,7 +195,7 @@ def _check_times(shards: Shards, metadata: dict[str, bytes], edition: Edition, p
         )  # fmt: skip
 
 
-def _nan_share(values: np.ndarray[Any, Any], ocean: np.ndarray[Any, Any], where: str) -> float:
+def _nan_share(values: NDArray[np.float32], ocean: NDArray[np.bool_], where: str) -> float:
     missing, leaking = int((np.isnan(values) & ocean).sum()), int((~np.isnan(values) & ~ocean).sum())
     if missing or leaking:
         raise _failed(
