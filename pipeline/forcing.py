@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import channels
+from pipeline import channels, climatology
 from pipeline.contracts import InitialState
 from pipeline.grids import Grid
 from pipeline.systems import ForcingPolicy, System
@@ -59,18 +59,10 @@ def _memory(lead: int) -> Field:
     return np.array(left, dtype=np.float32)[:, None, None]
 
 
-def _climatology(when: datetime, grid: Grid) -> Field:
-    """The day of the year's mean forcing at the hour of ``when`` (UTC), 0 for topography, which has no season."""
-    when = when.astimezone(UTC)
-    return _day_of_year(when.month, when.day, when.hour, grid)
-
-
 @lru_cache(maxsize=40)
-def _day_of_year(month: int, day: int, hour: int, grid: Grid) -> Field:
-    from pipeline import climatology
-
-    leap_year = datetime(2000, month, day, hour, tzinfo=UTC)
-    fields = climatology.fields(Kind.SURFACE, leap_year, grid.latitude, grid.longitude, ())
+def _climatology(when: datetime, grid: Grid) -> Field:
+    """The mean forcing of that time of the year, 0 for topography, which has no season."""
+    fields = climatology.fields(Kind.SURFACE, when, grid.latitude, grid.longitude, ())
     flat = np.zeros(grid.shape, dtype=np.float32)
     static = {entry.name for entry in STATIC}
     return np.stack([flat if c.variable in static else fields[c.variable] for c in channels.forcing()])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import coast, cycle, landmask, provenance, relief
+from pipeline import climatology, coast, cycle, landmask, provenance, relief
 from pipeline import weights as w
 from pipeline.contracts import Ingested
 from pipeline.grids import Grid
@@ -20,6 +20,8 @@ from pipeline.variables import Kind
 
 RELIEF = "relief"
 """Source name of masks made from the packaged relief, not from an archive's own land."""
+HYCOM_SOUTH = -80.0
+"""Latitude of HYCOM's first row of points, degrees north."""
 NOBM_SOUTH, NOBM_NORTH = -84.0, 72.0
 """The latitudes NOBM covers, degrees north (its native 234 rows of 2/3 degree)."""
 NOBM_LEAST_DEPTH_M = 200.0
@@ -27,6 +29,14 @@ NOBM_LEAST_DEPTH_M = 200.0
 ICE_FREE_DEGC = 1.0
 """Sea whose climatological surface temperature stays above this in every month is taken to be free of ice all the
 year: 2.8 degrees above freezing (-1.8 degC) for what lies between one winter and another. ERA5 has no waves in ice."""
+FREEZING_SEAS = (
+    ("Hudson Bay", 50.0, 71.0, 262.0, 295.0),
+    ("Gulf of Bothnia and Gulf of Finland", 59.0, 67.0, 17.0, 31.0),
+    ("White Sea", 63.0, 69.0, 32.0, 45.0),
+    ("Sea of Azov", 45.0, 48.0, 34.5, 40.0),
+)
+"""Seas that freeze every winter and are too small or too little observed for the climatology to know: name, south,
+north, west, east in degrees."""
 _MONTHS = tuple(datetime(2001, month, 15, tzinfo=UTC) for month in range(1, 13))
 
 
@@ -59,6 +69,7 @@ def from_relief(entry: System) -> Masks:
     archive when it is there.
     """
     arrays = {"ocean": _monotone(np.stack([_deeper(entry.grid, depth) for depth in entry.depths_m]))}
+    arrays["ocean"][:, entry.grid.latitude_edges[:-1] < HYCOM_SOUTH] = False
     if entry.kuroshio_grid is not None:
         arrays["kuroshio"] = _deeper(entry.kuroshio_grid, 0.0)
     if entry.wave_grid is not None:
@@ -105,19 +116,20 @@ def main() -> None:
 
 
 def _deeper(grid: Grid, depth_m: float) -> Mask:
-    return np.asarray(relief.share_deeper(grid, depth_m) >= coast.OCEAN_SHARE)
+    return np.asarray(relief.sea_share(grid, depth_m) >= coast.OCEAN_SHARE)
 
 
 def _ice_free(entry: System, kind: Kind, grid: Grid) -> Mask:
     """True where the kind has values all the year: everywhere but for the real ocean's waves, which end at the ice."""
     if kind is not Kind.WAVES or not entry.real_ocean:
         return np.ones(grid.shape, dtype=bool)
-    from pipeline import climatology
-
     coldest = np.full(grid.shape, np.inf, dtype=np.float32)
     for month in _MONTHS:
         fields = climatology.fields(Kind.OCEAN, month, grid.latitude, grid.longitude, (0.0,))
         coldest = np.minimum(coldest, fields["to"].reshape(grid.shape))
+    latitude, longitude = grid.latitude[:, None], grid.longitude[None, :]
+    for _, south, north, west, east in FREEZING_SEAS:
+        coldest[(latitude > south) & (latitude < north) & (longitude > west) & (longitude < east)] = -np.inf
     return coldest > ICE_FREE_DEGC
 
 

@@ -21,8 +21,7 @@ NAMES = [channel.variable for channel in channels.forcing()]
 
 def mean_of(day, name):
     """The climatology of one day, asked for directly."""
-    when = datetime(2000, day.month, day.day, day.hour, tzinfo=UTC)
-    return climatology.fields(Kind.SURFACE, when, GRID.latitude, GRID.longitude, ())[name].astype(np.float64)
+    return climatology.fields(Kind.SURFACE, day, GRID.latitude, GRID.longitude, ())[name].astype(np.float64)
 
 
 @pytest.fixture
