@@ -116,7 +116,7 @@ def _map_figure(
     panel_height = panel_width / chart.width_over_height
     rows, columns = (len(stamps), 1) if wide else (1, len(stamps))
     gap_x, gap_y, left, right, bottom = 0.55, 0.62, 0.62, 0.35, 0.95
-    width = left + columns * panel_width + (columns - 1) * gap_x + right
+    width = max(8.0, left + columns * panel_width + (columns - 1) * gap_x + right)
     top = drawing.heading_inches(heading[2], width) + 0.28
     height = top + rows * panel_height + (rows - 1) * gap_y + 0.3 + bottom
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH)
@@ -185,15 +185,16 @@ def _skill_figure(
     top = drawing.heading_inches(warnings, width) + 0.3
     height = top + len(depths) * panel + (len(depths) - 1) * 0.62 + 0.95
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH)
-    forecasts = f"{count} forecasts" if count > 1 else f"forecast from {here.attrs.get('start', '')} UTC"
+    start = str(here.attrs.get("start", "")).replace("T", " ")
+    forecasts = f"{count} forecasts" if count > 1 else f"forecast from {start} UTC"
     drawing.draw_heading(figure, f"Skill: {item.title}", f"{place}  ·  {system.title}  ·  {forecasts}  ·  "
                          f"forecaster: {here.attrs.get('forecaster', 'unnamed')}", warnings)  # fmt: skip
     for row, depth in enumerate(depths):
         y = height - top - (row + 1) * panel - row * 0.62
         for column, draw in enumerate((_draw_error, _draw_correlation, _draw_activity)):
             axes = figure.add_axes(((0.75 + column * 3.35) / width, y / height, 2.75 / width, panel / height))
-            draw(axes, here, item, depth)
-            _finish(axes, here, item, depth, last=row == len(depths) - 1)
+            caption = draw(axes, here, item, depth)
+            _finish(axes, here["lead_day"].values, caption, depth, last=row == len(depths) - 1)
     handles, names = figure.axes[1 if warnings else 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="lower center", ncols=len(names), frameon=False, fontsize=10)
     return figure
@@ -211,36 +212,35 @@ def _channel(here: xr.Dataset, item: Variable, depth: float | None) -> xr.Datase
     return here.sel(channel=channels.Channel(item.name, depth).label)
 
 
-def _draw_error(axes: Axes, here: xr.Dataset, item: Variable, depth: float | None) -> None:
+def _draw_error(axes: Axes, here: xr.Dataset, item: Variable, depth: float | None) -> str:
     part = _channel(here, item, depth)
     _curves(axes, part["rmse"], [str(name) for name in part["by"].values])
     axes.set_ylim(bottom=0)
-    unit = "" if item.units == "1" else f" ({item.units})"
-    axes.set_title(f"Root mean square error{unit}", loc="left", fontsize=10, color=INK)
+    return "Root mean square error" + ("" if item.units == "1" else f" ({item.units})")
 
 
-def _draw_correlation(axes: Axes, here: xr.Dataset, item: Variable, depth: float | None) -> None:
+def _draw_correlation(axes: Axes, here: xr.Dataset, item: Variable, depth: float | None) -> str:
     part = _channel(here, item, depth)
     _curves(axes, part["acc"], [str(name) for name in part["by"].values if name != "climatology"])
-    axes.set_ylim(min(0.0, float(part["acc"].min(skipna=True).fillna(0.0))), 1.02)
-    axes.set_title("Anomaly correlation", loc="left", fontsize=10, color=INK)
+    axes.set_ylim(min(0.0, float(part["acc"].fillna(0.0).min())), 1.02)
+    return "Anomaly correlation"
 
 
-def _draw_activity(axes: Axes, here: xr.Dataset, item: Variable, depth: float | None) -> None:
+def _draw_activity(axes: Axes, here: xr.Dataset, item: Variable, depth: float | None) -> str:
     """How alive the forecast is: 1 is as lively as the truth, below it is blurred."""
     currents = item.name in ("uo", "vo") and "kinetic_energy_ratio" in here
-    part = here.sel(current_depth=depth)["kinetic_energy_ratio"] if currents else _channel(here, item, depth)[
+    ratio = here["kinetic_energy_ratio"].sel(current_depth=depth) if currents else _channel(here, item, depth)[
         "activity_ratio"]  # fmt: skip
-    _curves(axes, part, [str(name) for name in part["by"].values if name != "climatology"])
+    _curves(axes, ratio, [str(name) for name in ratio["by"].values if name != "climatology"])
     axes.axhline(1.0, color=PALE, lw=0.8)
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, 0.8), max(high, 1.2))
-    title = "Kinetic energy / truth's" if currents else "Spread of anomalies / truth's"
-    axes.set_title(title, loc="left", fontsize=10, color=INK)
+    return "Kinetic energy / truth's" if currents else "Anomalies' spread / truth's"
 
 
-def _finish(axes: Axes, here: xr.Dataset, item: Variable, depth: float | None, *, last: bool) -> None:
-    leads = here["lead_day"].values
+def _finish(axes: Axes, leads: NDArray[np.int_], caption: str, depth: float | None, *, last: bool) -> None:
+    place = "" if depth is None else ", surface" if depth == 0 else f", {depth:g} m"
+    axes.set_title(f"{caption}{place}", loc="left", fontsize=10, color=INK)
     axes.set_xlim(min(0, int(leads.min())), int(leads.max()) + 0.5)
     axes.xaxis.set_major_locator(MultipleLocator(5) if leads.max() > 8 else MultipleLocator(1))
     axes.tick_params(labelsize=9, color=PALE, labelcolor=INK)
@@ -249,6 +249,3 @@ def _finish(axes: Axes, here: xr.Dataset, item: Variable, depth: float | None, *
         axes.spines[side].set_visible(False)
     if last:
         axes.set_xlabel("lead time (days)", fontsize=9.5, color=INK)
-    if depth is not None:
-        axes.text(0.98, 0.04, "surface" if depth == 0 else f"{depth:g} m", transform=axes.transAxes, ha="right",
-                  fontsize=9.5, color=PALE)  # fmt: skip
