@@ -71,8 +71,8 @@ def test_the_real_waves_end_where_the_sea_freezes():
     waves = landmask.ocean_mask(system, "waves")[0]
     grid = system.wave_grid
     point = {"Hudson Bay": (60, 274), "Arctic": (85, 0), "Weddell Sea": (-72, 320), "Norwegian Sea": (67, 3)}
-    wet = [name for name, (latitude, longitude) in point.items()
-           if waves[np.abs(grid.latitude - latitude).argmin(), np.abs(grid.longitude - longitude).argmin()]]  # fmt: skip
+    wet = [name for name, (north, east) in point.items()
+           if waves[np.abs(grid.latitude - north).argmin(), np.abs(grid.longitude - east).argmin()]]  # fmt: skip
     assert wet == ["Norwegian Sea"]
 
 
