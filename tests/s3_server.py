@@ -60,7 +60,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     flags = [f"-{_port_flag(role)}={number}" for role, number in zip(roles, others, strict=True)]
     command = [str(_binary()), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3",
                f"-s3.port={port}", f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=64",
-               "-volume.max=20", *flags]  # fmt: skip
+               "-volume.max=20", "-s3.port.iceberg=0", "-s3.port.lance=0", *flags]  # fmt: skip
     server = S3Server(f"http://127.0.0.1:{port}", admin, reader)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
