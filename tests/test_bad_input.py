@@ -13,7 +13,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-import native_files as native
 import netCDF4
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from pipeline.ingest import ingest
 from pipeline.regrid import regrid
 from pipeline.systems import CORAL_SEA
 from pipeline.variables import Kind
+from tests import native_files as native
 
 REAL = "hycom_coral_sea_20230101_20230102.nc"
 Edit = Callable[[netCDF4.Dataset], None]

@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 
-import native_files as native
 import netCDF4
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from pipeline.provenance import records
 from pipeline.sources import SOURCES, Native, Request, Source, Term, era5, hycom, nobm
 from pipeline.systems import CORAL_SEA, SYSTEMS, Ladder, System
 from pipeline.variables import BIOGEOCHEMISTRY, OCEAN, SURFACE, WAVES, Kind, Variable
+from tests import native_files as native
 
 NAMES = tuple(entry.name for entry in SURFACE)
 

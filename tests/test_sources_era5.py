@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import native_files as native
 import netCDF4
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from pipeline.sources import Native, Request
 from pipeline.sources.era5 import Era5Source
 from pipeline.systems import CORAL_SEA, Ladder, System
 from pipeline.variables import Kind, of_kind
+from tests import native_files as native
 
 
 def era5_only(kind: Kind, grid: Grid = CORAL_SEA.grid, age_days: float = 0.0) -> System:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-import native_files as native
 import netCDF4
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from pipeline.sources import Native, Request
 from pipeline.sources.hycom import HycomSource
 from pipeline.systems import CORAL_SEA
 from pipeline.variables import Kind, of_kind
+from tests import native_files as native
 
 HALF_PACKING_STEP = 0.0005 + 1e-5
 """Half of 0.001, and float32's own rounding near 35."""

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import native_files as native
 import netCDF4
 import numpy as np
 import pytest
 
 from pipeline.errors import InputRefused, InputUnavailable
 from pipeline.sources import classic, netcdf
+from pipeline.store import Store
+from tests import native_files as native
 
 CLASSIC_FORMS = ("NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA")
 
@@ -124,6 +125,19 @@ def test_a_folder_on_a_web_server_is_read_like_a_folder(served: tuple[Path, str]
     assert file.uri == f"{url}a.nc"
     assert file.record().sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert [item.name for item in scratch.rglob("*.nc*")] == ["a.nc"]
+
+
+@pytest.mark.server
+def test_a_bucket_is_read_like_a_folder_with_the_usual_keys(s3_store: Store, tmp_path: Path) -> None:
+    path = native.write_hycom(tmp_path / "a.nc", fields=["surf_el"])
+    s3_store.write_bytes("archive/a.nc", path.read_bytes())
+    s3_store.write_bytes("archive/readme.txt", b"not data")
+    for inputs in (f"{s3_store.uri}/archive", f"{s3_store.uri}/archive/", f"{s3_store.uri}/archive/a.nc"):
+        (file,) = netcdf.scan(inputs, tmp_path / "scratch", "HYCOM").files
+        assert file.uri == f"{s3_store.uri}/archive/a.nc"
+        assert file.record().sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(InputUnavailable, match="HYCOM files"):
+        netcdf.scan(f"{s3_store.uri}/nowhere", tmp_path / "scratch", "HYCOM")
 
 
 @pytest.mark.server

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-import native_files as native
 import netCDF4
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from pipeline.ingest import ingest
 from pipeline.provenance import records
 from pipeline.systems import TWIN, Ladder
 from pipeline.variables import BIOGEOCHEMISTRY, Kind
+from tests import native_files as native
 
 SYSTEM = TWIN.model_copy(update={"ladders": (Ladder(kind=Kind.BIOGEOCHEMISTRY, sources=("nobm",), required=False),)})
 NOON = native.START + timedelta(hours=12)
