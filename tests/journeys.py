@@ -1,0 +1,125 @@
+"""Whole runs for the tests: ``goms`` as its own process on the small sea, one Prefect server for all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import small_goms
+
+from pipeline.store import Store
+
+HERE = Path(__file__).parent
+PATIENCE_SECONDS = 180
+"""Longest wait for a process or an object: a run takes some ten seconds on two busy cores."""
+
+
+class Answer(NamedTuple):
+    """What a command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """The one line of stderr that says why it failed."""
+        (line,) = [line for line in self.err.splitlines() if line.startswith("goms: ")]
+        return line
+
+
+class Goms(NamedTuple):
+    """``goms`` with the small sea, its files and its own scratch folder."""
+
+    inputs: Path
+    masks: Path
+    folder: Path
+    environment: dict[str, str]
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        """Begin a command and do not wait."""
+        command = [sys.executable, str(HERE / "small_goms.py"), str(self.masks), *map(str, arguments)]
+        return subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def __call__(self, *arguments: object) -> Answer:
+        """Run a command to its end."""
+        return finish(self.start(*arguments))
+
+    def run(self, day: str, store: Store, *options: object) -> Answer:
+        """``goms run`` of the small sea by persistence."""
+        return self("run", day, *self.request(store), *options)
+
+    def request(self, store: Store) -> Sequence[object]:
+        """The options of a run of the small sea by persistence."""
+        return ("--system", "small-sea", "--inputs", self.inputs, "--store", store.uri, "--forecaster", "persistence")
+
+
+def finish(process: subprocess.Popen[str]) -> Answer:
+    """Wait for a command's end."""
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    return Answer(process.returncode, out, err)
+
+
+def stop_when(process: subprocess.Popen[str], store: Store, path: str, how: signal.Signals) -> None:
+    """Signal a process as soon as an object is in the store."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not store.exists(path):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError(f"{path} never came: {finish(process)}")
+        time.sleep(0.002)
+    process.send_signal(how)
+
+
+def contents(store: Store, prefix: str) -> dict[str, str]:
+    """SHA-256 of every object under a prefix."""
+    return {path: hashlib.sha256(store.read_bytes(path)).hexdigest() for path, _ in store.objects(prefix)}
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API's address of a Prefect server in a process of its own, served as ``goms`` serves itself."""
+    folder = tmp_path_factory.mktemp("prefect")
+    environment = {**os.environ, "GOMS_SCRATCH": str(folder), "PREFECT_HOME": str(folder / "prefect")}
+    environment.pop("PREFECT_API_URL", None)
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "serve_prefect.py")], cwd=folder, env=environment, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    address = process.stdout.readline().strip()
+    assert address.startswith("http://127.0.0.1:"), address
+    yield address
+    process.communicate("stop\n", timeout=PATIENCE_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def small_sea(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The small sea's files and its masks."""
+    folder = tmp_path_factory.mktemp("small-sea")
+    inputs, scratch = small_goms.write_inputs(folder / "inputs"), folder / "scratch"
+    scratch.mkdir()
+    small_goms.make_masks(folder / "masks", inputs, scratch)
+    return inputs, folder / "masks"
+
+
+@pytest.fixture
+def goms(small_sea: tuple[Path, Path], prefect_server: str, tmp_path: Path) -> Goms:
+    """``goms`` in a folder of its own."""
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GOMS_")}
+    environment |= {
+        "GOMS_SCRATCH": str(folder / "scratch"), "PREFECT_API_URL": prefect_server, "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parent))), "COLUMNS": "200",
+    }  # fmt: skip
+    return Goms(*small_sea, folder, environment)
