@@ -52,8 +52,10 @@ YEAR_DAYS = 365.2425
 """Days of the mean Gregorian year."""
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _FOLDER = Path(__file__).parent / "data"
-_LEVELS_M = np.array([0, 5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 100, 125, 150, 175, 200, 250, 300, 350, 400, 450, 500,
-                      600, 700, 800, 900, 1000, 1250, 1500, 2000, 2500, 3000, 4000, 5000], dtype=np.float64)  # fmt: skip
+_LEVELS_M = np.array([
+    0, 5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 100, 125, 150, 175, 200, 250, 300, 350, 400, 450, 500,
+    600, 700, 800, 900, 1000, 1250, 1500, 2000, 2500, 3000, 4000, 5000,
+], dtype=np.float64)  # fmt: skip
 
 
 class _Ocean(NamedTuple):
@@ -112,10 +114,40 @@ def is_sea(latitude: Axis, longitude: Axis, depth_m: float = 0.0) -> NDArray[np.
 
 
 def shape(latitude: Axis, longitude: Axis) -> Shape:
-    """The smoothed shape of the sea bed at points."""
+    """The smoothed shape of the sea bed at points; cached."""
+    return _shape(latitude.astype(np.float64).tobytes(), longitude.astype(np.float64).tobytes())
+
+
+@lru_cache(maxsize=6)
+def _shape(latitude: bytes, longitude: bytes) -> Shape:
     shelf, roughness = _shapes()
-    mesh = splines.mesh(1.0 / 3.0, latitude, longitude)
+    mesh = splines.mesh(1.0 / 3.0, np.frombuffer(latitude), np.frombuffer(longitude))
     return Shape(mesh.value(shelf), mesh.slopes(shelf), mesh.value(roughness), mesh.slopes(roughness))
+
+
+def mean_surface(when: datetime, latitude: Axis, longitude: Axis) -> dict[str, Field]:
+    """Winds [m s-1], air temperature [degC] and pressure [hPa], all at sea level, by their names in the file."""
+    mesh, phase = splines.mesh(2.0, latitude, longitude), season(when)
+    return {name: mesh.value(mean + np.tensordot(phase, cycle, 1)) for name, (mean, cycle) in _surface().items()}
+
+
+def seasonal_warmth(when: datetime, latitude: Axis, longitude: Axis) -> Field:
+    """The season's departure of surface temperature from its annual mean, K."""
+    departure = np.tensordot(season(when), _ocean().temperature_season[:, 0], 1)
+    return splines.mesh(1.0, latitude, longitude).value(departure)
+
+
+def mean_steepness() -> tuple[Field, Field]:
+    """Slope of the mean sea surface [m per m], smoothed over 2 degrees, and mean surface temperature [degC].
+
+    Both on 1-degree centres, (180, 360).
+    """
+    ocean = _ocean()
+    rows = np.maximum(np.cos(np.deg2rad(np.arange(-89.5, 90.0))), POLAR_COSINE)[:, None]
+    degree_m = EARTH_RADIUS_M * np.deg2rad(1.0)
+    north, east = np.gradient(ndimage.gaussian_filter(ocean.height[0], 1.0, mode=("nearest", "wrap")), degree_m)
+    slope = ndimage.gaussian_filter(np.hypot(north, east / rows), 2.0, mode=("nearest", "wrap"))
+    return slope.astype(np.float32), ocean.temperature[0]
 
 
 def days_since_epoch(when: datetime) -> float:
@@ -133,7 +165,7 @@ def season(when: datetime) -> NDArray[np.float32]:
 
 
 def coriolis(latitude: Axis) -> Axis:
-    """f = 2 omega sin(latitude), s-1."""
+    """The Coriolis parameter f = 2 omega sin(latitude), s-1."""
     return 2 * ROTATION * np.sin(np.deg2rad(latitude))
 
 
@@ -179,8 +211,7 @@ def _mean_flow(heights: Field, surface: Field, latitude: Axis, longitude: Axis) 
 
 
 def _surface_fields(when: datetime, latitude: Axis, longitude: Axis) -> dict[str, Field]:
-    mesh, phase = splines.mesh(2.0, latitude, longitude), season(when)
-    parts = {name: mesh.value(mean + np.tensordot(phase, cycle, 1)) for name, (mean, cycle) in _surface().items()}
+    parts = mean_surface(when, latitude, longitude)
     height = np.maximum(elevation(latitude, longitude), 0.0)
     return surface_from(parts["eastward_wind"], parts["northward_wind"], parts["air_temperature"],
                         parts["sea_level_pressure"], height)  # fmt: skip

@@ -152,7 +152,7 @@ def _surface(folder: Path) -> dict[str, xr.DataArray]:
 
 
 def _two_degrees(months: Array) -> Array:
-    """From 2.5-degree nodes (-90..90, 0..357.5) to 2-degree cell centres, bilinearly. (12, 73, 144) -> (12, 90, 180)."""
+    """From 2.5-degree nodes to 2-degree cell centres, bilinearly: (12, 73, 144) -> (12, 90, 180)."""
     rows = (np.arange(-89.0, 90.0, 2.0) + 90.0) / 2.5
     columns = np.arange(1.0, 360.0, 2.0) / 2.5
     at = np.meshgrid(rows, columns, indexing="ij")
