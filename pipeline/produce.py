@@ -193,13 +193,13 @@ def _axis(name: str, centres: NDArray[np.float64], edges: NDArray[np.float64], u
 def _attributes(entry: ProductEntry, system: System, cycle: Cycle, facts: Facts, grid: Grid) -> dict[str, Any]:
     return {
         **_discovery(entry, system, cycle, facts),
+        **_origin(facts),
         **_extent(entry, system, cycle, grid),
         **_honesty(entry, system, facts),
     }
 
 
 def _discovery(entry: ProductEntry, system: System, cycle: Cycle, facts: Facts) -> dict[str, Any]:
-    publisher = facts.publisher
     ocean = "" if system.real_ocean else " Synthetic twin: not the real ocean."
     return {
         "Conventions": CONVENTIONS,
@@ -209,7 +209,7 @@ def _discovery(entry: ProductEntry, system: System, cycle: Cycle, facts: Facts) 
         "keywords_vocabulary": VOCABULARY,
         "standard_name_vocabulary": VOCABULARY,
         "id": f"{system.name}.{entry.name}.{cycle.key}.r{facts.revision}",
-        "naming_authority": publisher.naming_authority,
+        "naming_authority": facts.publisher.naming_authority,
         "product_version": f"r{facts.revision}",
         "processing_level": "L4 model forecast",
         "cdm_data_type": "Grid",
@@ -220,7 +220,13 @@ def _discovery(entry: ProductEntry, system: System, cycle: Cycle, facts: Facts) 
         "instrument": "NOT APPLICABLE",
         "instrument_vocabulary": "GCMD instrument keywords",
         "references": "AI-GOMS: https://arxiv.org/abs/2308.03152",
-        "metadata_link": publisher.url,
+        "metadata_link": facts.publisher.url,
+    }
+
+
+def _origin(facts: Facts) -> dict[str, Any]:
+    publisher = facts.publisher
+    return {
         "source": credits.sources_in_words(facts.inputs, facts.forecaster),
         "acknowledgement": credits.acknowledgement(facts.inputs),
         "contributor_name": credits.contributors(facts.inputs),
@@ -246,14 +252,14 @@ def _discovery(entry: ProductEntry, system: System, cycle: Cycle, facts: Facts) 
 def _extent(entry: ProductEntry, system: System, cycle: Cycle, grid: Grid) -> dict[str, Any]:
     deep = is_deep(entry)
     south, north = float(grid.latitude_edges[0]), float(grid.latitude_edges[-1])
-    west, east = float(grid.longitude[0]), float(grid.longitude[-1])
+    west, east = float(grid.longitude_edges[0]), float(grid.longitude_edges[-1])
     return {
         "geospatial_lat_min": float(grid.latitude[0]),
         "geospatial_lat_max": float(grid.latitude[-1]),
         "geospatial_lat_units": "degrees_north",
         "geospatial_lat_resolution": grid.latitude_step,
-        "geospatial_lon_min": west,
-        "geospatial_lon_max": east,
+        "geospatial_lon_min": float(grid.longitude[0]),
+        "geospatial_lon_max": float(grid.longitude[-1]),
         "geospatial_lon_units": "degrees_east",
         "geospatial_lon_resolution": grid.longitude_step,
         "geospatial_vertical_min": float(system.depths_m[0]),

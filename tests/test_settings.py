@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.settings import Settings
+
+EXAMPLES = {
+    "store": ("s3://bucket/prefix", "s3://bucket/prefix"),
+    "inputs": ("/data", "/data"),
+    "scratch": ("/scratch", Path("/scratch")),
+    "threads": ("3", 3),
+    "lease_seconds": ("60", 60),
+    "restart_every_days": ("2", 2),
+    "queue_days": ("1", 1),
+}
+
+
+@pytest.mark.parametrize("field", EXAMPLES)
+def test_each_field_is_read_from_the_environment(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, value = EXAMPLES[field]
+    monkeypatch.setenv(f"GOMS_{field.upper()}", text)
+    assert getattr(Settings(), field) == value
+
+
+def test_the_publisher_is_read_part_by_part_and_is_else_plainly_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().publisher.name == "publisher not named"
+    monkeypatch.setenv("GOMS_PUBLISHER__EMAIL", "ocean@example.org")
+    assert Settings().publisher.email == "ocean@example.org"
+    assert Settings().publisher.name == "publisher not named"
+
+
+def test_every_field_is_described_and_has_its_example() -> None:
+    assert set(Settings.model_fields) == {*EXAMPLES, "publisher"}
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_a_setting_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOMS_THREADS", "0")
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        Settings()
