@@ -78,9 +78,12 @@ class Source(Protocol):
         ...
 
 
-from pipeline.sources.era5 import Era5Source  # noqa: E402  (the archives need the words above)
+from pipeline.sources.climatology import ClimatologySource  # noqa: E402  (the archives need the words above)
+from pipeline.sources.era5 import Era5Source  # noqa: E402
 from pipeline.sources.hycom import HycomSource  # noqa: E402
 from pipeline.sources.nobm import NobmSource  # noqa: E402
+from pipeline.sources.twin import TwinSource  # noqa: E402
 
-SOURCES: Mapping[str, Source] = {source.name: source for source in (HycomSource(), Era5Source(), NobmSource())}
+_ARCHIVES: tuple[Source, ...] = (HycomSource(), Era5Source(), NobmSource(), TwinSource(), ClimatologySource())
+SOURCES: Mapping[str, Source] = {source.name: source for source in _ARCHIVES}
 """Every archive by the name the systems' ladders know it by."""

@@ -1,0 +1,105 @@
+"""The twin: files in the archives' own layouts, written when they are asked for and read like any other.
+
+A request for a global grid gets the archive's global file; one for a region, a file on the region's own points and
+a margin around them (a regional cut, as the archives' servers give). Files hold one instant, in a folder of their
+own in the scratch folder, and are used again. Ocean as HYCOM (the depths asked for), surface as ERA5's new layout,
+waves as its old one, biogeochemistry as NOBM.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.grids import Axis, Grid
+from pipeline.sources import Native, Request
+from pipeline.sources.era5 import Era5Source
+from pipeline.sources.hycom import HycomSource
+from pipeline.sources.nobm import NobmSource
+from pipeline.twin import Twin, native
+from pipeline.variables import Kind
+
+MARGIN_CELLS = 3
+"""Points around a region's own: its edge cells are then wholly covered after any cut."""
+_READERS = {
+    Kind.OCEAN: HycomSource(),
+    Kind.SURFACE: Era5Source(),
+    Kind.WAVES: Era5Source(),
+    Kind.BIOGEOCHEMISTRY: NobmSource(),
+}
+
+
+class TwinSource:
+    """The embedded twin ocean; ``request.seed`` says which."""
+
+    name = "twin"
+    title = "GOMS twin"
+    kinds: tuple[Kind, ...] = tuple(_READERS)
+
+    def fetch(self, request: Request) -> Native:
+        """Write the instant's native file unless it is there, and read it as its archive's; see ``Source.fetch``."""
+        folder = request.scratch / "twin" / _key(request)
+        path = folder / f"{request.kind}_{request.when.astimezone(UTC):%Y%m%dT%H%M}.nc"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(path.name + ".part")
+            _WRITERS[request.kind](partial, request)
+            partial.replace(path)
+        answer = _READERS[request.kind].fetch(request._replace(inputs=str(folder)))
+        note = f"synthetic twin ocean, seed {request.seed}"
+        return answer._replace(note=f"{note}; {answer.note}" if answer.note else note)
+
+
+def _key(request: Request) -> str:
+    """A folder name for the instant, the seed, the grid and the depths."""
+    text = f"{request.seed} {request.grid.model_dump_json()} {request.depths_m}"
+    return f"{request.kind}_{request.when.astimezone(UTC):%Y%m%dT%H%M}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _write_ocean(path: Path, request: Request) -> None:
+    latitude, longitude = native.HYCOM_LATITUDE, native.HYCOM_LONGITUDE
+    if not request.grid.periodic:
+        latitude, longitude = _region(request.grid)
+    native.write_hycom(path, [request.when], Twin(request.seed), latitude, longitude, request.depths_m)
+
+
+def _write_surface(path: Path, request: Request) -> None:
+    _write_era5(path, request, "new")
+
+
+def _write_waves(path: Path, request: Request) -> None:
+    _write_era5(path, request, "old")
+
+
+def _write_era5(path: Path, request: Request, layout: str) -> None:
+    latitude, longitude = native.ERA5_LATITUDE, native.ERA5_LONGITUDE
+    if not request.grid.periodic:
+        latitude, longitude = _region(request.grid)
+        latitude = latitude[::-1]
+    native.write_era5(path, request.kind, [request.when], Twin(request.seed), layout=layout, latitude=latitude,
+                      longitude=longitude)  # fmt: skip
+
+
+def _write_biogeochemistry(path: Path, request: Request) -> None:
+    """NOBM's own global points, which its reader knows it by, whatever the grid."""
+    native.write_nobm(path, request.when, Twin(request.seed))
+
+
+def _region(grid: Grid) -> tuple[Axis, Axis]:
+    """The grid's own points and a margin; latitudes stay within the poles."""
+    steps = np.arange(-MARGIN_CELLS, grid.rows + MARGIN_CELLS)
+    latitude = np.round(grid.south + grid.latitude_step * steps, 9)
+    steps = np.arange(-MARGIN_CELLS, grid.columns + MARGIN_CELLS)
+    return latitude[np.abs(latitude) <= 90.0], np.round(grid.west + grid.longitude_step * steps, 9)
+
+
+_WRITERS: dict[Kind, Callable[[Path, Request], None]] = {
+    Kind.OCEAN: _write_ocean,
+    Kind.SURFACE: _write_surface,
+    Kind.WAVES: _write_waves,
+    Kind.BIOGEOCHEMISTRY: _write_biogeochemistry,
+}
