@@ -1,0 +1,237 @@
+"""The training archive, built from small files in the archives' own layouts by the journey itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import native_files as native
+import numpy as np
+import pytest
+import small_goms
+import xarray as xr
+
+from pipeline import archive, landmask, mask_making, truth
+from pipeline import archive_layout as layout
+from pipeline.archive import TrainingArchive
+from pipeline.errors import InputUnavailable, UsageError
+from pipeline.variables import Kind, variable
+
+FIRST, LAST = date(2023, 1, 1), date(2023, 1, 4)
+GAP = 2
+"""Day 2, 2023-01-03, is not in the files."""
+SEA = small_goms.SMALL_SEA.model_copy(update={
+    "name": "archived-sea",
+    "kuroshio_grid": small_goms.SMALL_SEA.grid.window(south=-23.0, north=-20.0, west=147.0, east=151.0).refined(2),
+})  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def files(tmp_path_factory):
+    """A folder of files of three days, and the sea's masks in place of the packaged ones."""
+    folder = tmp_path_factory.mktemp("archive")
+    inputs, scratch = folder / "inputs", folder / "scratch"
+    inputs.mkdir()
+    scratch.mkdir()
+    write(inputs, (0, 1, 3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(landmask, "FOLDER", folder)
+        landmask.save(SEA, mask_making.from_source(SEA, small_goms.START, str(inputs), scratch))
+        yield inputs
+
+
+def write(folder: Path, days):
+    native.write_hycom(folder / "hycom.nc", stamps=[native.hours(small_goms.START) + 24.0 * day for day in days])
+    hours = [24.0 * day for day in days]
+    native.write_era5(folder / "atmosphere.nc", hours_after=hours)
+    native.write_era5(folder / "waves.nc", hours_after=hours, fields=("swh", "mwp", "mwd"))
+
+
+def build(out, inputs, last=LAST, **options):
+    scratch = Path(out).parent / "scratch"
+    return archive.build(SEA, FIRST, last, str(out), scratch=scratch, inputs=str(inputs), **options)
+
+
+@pytest.fixture(scope="module")
+def built(files, tmp_path_factory):
+    out = tmp_path_factory.mktemp("built") / "days.zarr"
+    return build(out, files), out
+
+
+def test_every_day_is_held_or_missing_with_its_reason(built):
+    result, out = built
+    assert result.held == 3
+    assert list(result.missing) == ["2023-01-03"]
+    assert "2023-01-03" in result.missing["2023-01-03"]
+    assert TrainingArchive(str(out), SEA).held.tolist() == [True, True, False, True]
+
+
+def test_values_are_the_gridded_ones_to_the_bits_kept(built, files, tmp_path):
+    """Rounding to n mantissa bits is off by at most 2**-(n + 1) of the value."""
+    days = TrainingArchive(str(built[1]), SEA)
+    edge = truth.Edge(str(files), tmp_path)
+    when = datetime(2023, 1, 4, tzinfo=UTC)
+    ocean, waves = (truth.of_kind(SEA, kind, when, edge) for kind in (Kind.OCEAN, Kind.WAVES))
+    fine = truth.kuroshio(SEA, when, edge)
+    for name, values, source in (
+        ("ocean", days.ocean(3), ocean), ("waves", days.waves(3), waves), ("kuroshio", days.kuroshio(3), fine)
+    ):  # fmt: skip
+        labels = days.channels[name]
+        assert values.dtype == np.float32
+        assert values.shape[0] == len(labels)
+        for label, found in zip(labels, values, strict=True):
+            variable_name, _, depth = label.partition("@")
+            field = source[variable_name]
+            expected = (field.sel(depth=float(depth)) if "depth" in field.dims else field).values
+            assert np.array_equal(np.isnan(found), np.isnan(expected)), label
+            tolerance = 2.0 ** -(variable(variable_name).mantissa_bits + 1)
+            np.testing.assert_allclose(found, expected, rtol=1.01 * tolerance, err_msg=label)
+
+
+def test_the_channels_are_in_order_and_topography_is_last(built):
+    channels = TrainingArchive(str(built[1]), SEA).channels
+    assert list(channels) == ["ocean", "forcing", "waves", "kuroshio"]
+    assert channels["ocean"][:2] == ("to@0", "to@6")
+    assert (len(channels["ocean"]), channels["ocean"][-1]) == (61, "zos")
+    assert channels["forcing"] == ("u10", "v10", "t2m", "msl", "sp", "elevation")
+
+
+def test_days_that_can_be_stepped_from_are_followed_by_days_that_are_held(built):
+    """Held: 0, 1 and 3."""
+    days = TrainingArchive(str(built[1]), SEA)
+    assert days.starts(0).tolist() == [0, 1, 3]
+    assert days.starts(1).tolist() == [0]
+    assert days.starts(2).tolist() == []
+    assert days.starts(0, first=1).tolist() == [1, 3]
+    assert days.starts(1, last=0).tolist() == []
+
+
+def test_the_forcing_of_a_start_never_sees_a_later_day(built):
+    """The sea's policy is persistence: every step has the start's own analysis."""
+    days = TrainingArchive(str(built[1]), SEA)
+    path = days.forcing(0, 3)
+    assert path.shape == (3, 6, *SEA.grid.shape)
+    assert np.array_equal(path[0], path[2])
+    assert np.array_equal(path[0], days.array("forcing", 0))
+    assert np.isfinite(path).all()
+    assert not np.array_equal(path[1], days.array("forcing", 1))
+
+
+def test_a_missing_day_is_not_given_as_anything(built):
+    days = TrainingArchive(str(built[1]), SEA)
+    with pytest.raises(InputUnavailable, match="2023-01-03"):
+        days.ocean(GAP)
+    with pytest.raises(InputUnavailable, match="not built yet, or outside"):
+        days.ocean(4)
+    with pytest.raises(InputUnavailable, match="no array biogeochemistry"):
+        days.biogeochemistry(0)
+
+
+def test_dates_and_days_are_one_calendar(built):
+    days = TrainingArchive(str(built[1]), SEA)
+    assert (days.date_of(3), days.index_of(LAST), days.days) == (LAST, 3, 4)
+    with pytest.raises(InputUnavailable, match=r"2023-01-01\.\.2023-01-04"):
+        days.index_of(date(2023, 1, 5))
+
+
+def modified(out):
+    return {path: path.stat().st_mtime_ns for path in sorted(Path(out).rglob("c/*/*")) if path.is_file()}
+
+
+def test_a_build_that_was_stopped_goes_on_with_the_days_that_are_not_held(files, tmp_path):
+    """Stopped after the first day was recorded: the second run does the others and leaves the first alone."""
+    out = tmp_path / "days.zarr"
+
+    def stop(done, of, said):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(out, files, progress=stop)
+    assert TrainingArchive(str(out), SEA).held.tolist() == [True, False, False, False]
+    before = modified(out)
+    said = []
+    result = build(out, files, progress=lambda done, of, text: said.append((done, of, text[:10])))
+    assert [entry[:2] for entry in said] == [(1, 3), (2, 3), (3, 3)]
+    assert [entry[2] for entry in said] == ["2023-01-02", "2023-01-03", "2023-01-04"]
+    assert result.held == 3
+    first = [path for path in before if path.relative_to(out).parts[0] in SEA_ARRAYS and path.parts[-4] == "0"]
+    assert all(modified(out)[path] == before[path] for path in first)
+
+
+SEA_ARRAYS = ("ocean", "forcing", "waves", "kuroshio")
+
+
+def test_data_without_their_flag_are_written_again(files, tmp_path):
+    """Killed between the data and the flag: the day is not held, whatever lies there."""
+    out = tmp_path / "days.zarr"
+    build(out, files, last=FIRST)
+    group = layout.existing(str(out))
+    layout.member(group, "ocean")[0:1] = np.float32(99)
+    layout.member(group, "held")[0] = layout.NOT_YET
+    build(out, files, last=FIRST)
+    assert not (TrainingArchive(str(out), SEA).ocean(0) == 99).any()
+
+
+def test_a_missing_day_is_tried_again_when_its_files_have_come(files, tmp_path):
+    inputs, out = tmp_path / "inputs", tmp_path / "days.zarr"
+    inputs.mkdir()
+    write(inputs, (0,))
+    assert list(build(out, inputs, last=date(2023, 1, 2)).missing) == ["2023-01-02"]
+    (inputs / "late").mkdir()
+    write(inputs / "late", (1,))
+    for path in (inputs / "late").iterdir():
+        path.rename(inputs / f"late_{path.name}")
+    result = build(out, inputs, last=date(2023, 1, 2))
+    assert (result.held, result.missing) == (2, {})
+
+
+def test_an_archive_grows_at_its_end(files, tmp_path):
+    out = tmp_path / "days.zarr"
+    build(out, files, last=FIRST)
+    before = TrainingArchive(str(out), SEA).ocean(0)
+    assert build(out, files, last=date(2023, 1, 2)).held == 2
+    days = TrainingArchive(str(out), SEA)
+    assert days.days == 2
+    assert np.array_equal(days.ocean(0), before, equal_nan=True)
+    with xr.open_zarr(out, consolidated=False) as dataset:
+        assert dataset["time"].values.astype("datetime64[D]").astype(str).tolist() == ["2023-01-01", "2023-01-02"]
+
+
+def test_an_archive_of_something_else_is_refused(files, built, tmp_path):
+    _, out = built
+    with pytest.raises(UsageError, match="seed 1"):
+        build(out, files, seed=1)
+    with pytest.raises(UsageError, match="first_day"):
+        archive.build(SEA, FIRST + timedelta(days=1), LAST, str(out), scratch=tmp_path, inputs=str(files))
+    with pytest.raises(UsageError, match="a training archive"):
+        TrainingArchive(str(tmp_path / "nothing.zarr"), SEA)
+    with pytest.raises(UsageError, match="no earlier than the first"):
+        archive.build(SEA, LAST, FIRST, str(tmp_path / "x.zarr"), scratch=tmp_path, inputs=str(files))
+    other = SEA.model_copy(update={"grid": SEA.grid.refined(2)})
+    with pytest.raises(UsageError, match="grids"):
+        TrainingArchive(str(out), other)
+
+
+def test_no_day_at_all_is_an_error_and_not_an_empty_archive(files, tmp_path):
+    with pytest.raises(InputUnavailable, match="at least one day"):
+        archive.build(SEA, date(2024, 5, 1), date(2024, 5, 2), str(tmp_path / "days.zarr"),
+                      scratch=tmp_path / "scratch", inputs=str(files))  # fmt: skip
+
+
+def test_the_archive_says_what_it_is_of_and_leaves_no_scratch(built):
+    _, out = built
+    attributes = layout.existing(str(out)).attrs
+    assert attributes["system"] == "archived-sea"
+    assert attributes["real_ocean"] is False
+    assert attributes["sources"] == {"ocean": ["hycom"], "surface": ["era5"], "waves": ["era5"]}
+    assert (attributes["start_hour"], attributes["seed"], attributes["degraded"]) == (0, 0, {})
+    scratch = out.parent / "scratch"
+    assert not scratch.exists() or not list(scratch.iterdir())
+
+
+def test_any_reader_opens_it_with_its_dates(built):
+    with xr.open_zarr(built[1], consolidated=False) as dataset:
+        assert dataset["ocean"].dims == ("time", "ocean_channel", "ocean_latitude", "ocean_longitude")
+        assert str(dataset["time"].values[3])[:10] == "2023-01-04"
+        np.testing.assert_allclose(dataset["ocean_latitude"], SEA.grid.latitude)
+        assert bool(dataset["ocean"].isel(time=GAP).isnull().all())
