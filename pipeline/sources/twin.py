@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.grids import Axis, Grid
-from pipeline.sources import Native, Request
+from pipeline.sources import Native, Request, Source
 from pipeline.sources.era5 import Era5Source
 from pipeline.sources.hycom import HycomSource
 from pipeline.sources.nobm import NobmSource
@@ -25,7 +25,7 @@ from pipeline.variables import Kind
 
 MARGIN_CELLS = 3
 """Points around a region's own: its edge cells are then wholly covered after any cut."""
-_READERS = {
+_READERS: dict[Kind, Source] = {
     Kind.OCEAN: HycomSource(),
     Kind.SURFACE: Era5Source(),
     Kind.WAVES: Era5Source(),
