@@ -44,7 +44,7 @@ def from_source(entry: System, when: datetime, inputs: str | None, scratch: Path
     """A system's masks from the first source of its ladders, for one instant.
 
     A cell is ocean where the archive covers it and at least ``coast.OCEAN_SHARE`` of it has values of every
-    variable of the kind; waves and biogeochemistry where the ocean's surface has, besides.
+    variable of the kind: each kind keeps to its own archive's coast.
     """
     ocean = ingest(entry, Kind.OCEAN, when, inputs=inputs, scratch=scratch, seed=seed)
     arrays = {"ocean": ocean_of(ocean, entry.grid, entry.depths_m)}
@@ -55,8 +55,7 @@ def from_source(entry: System, when: datetime, inputs: str | None, scratch: Path
     for kind, grid in ((Kind.WAVES, entry.wave_grid), (Kind.BIOGEOCHEMISTRY, entry.biogeochemistry_grid)):
         if grid is not None:
             parts = ingest(entry, kind, when, inputs=inputs, scratch=scratch, seed=seed)
-            surface = ocean_of(ocean, grid, entry.depths_m[:1])[0]
-            arrays[kind.value] = ocean_of(parts, grid, (0.0,))[0] & surface & _ice_free(entry, kind, grid)
+            arrays[kind.value] = ocean_of(parts, grid, (0.0,))[0] & _ice_free(entry, kind, grid)
             sources[kind.value] = _source(parts)
     words = ", ".join(f"{name} from {source}" for name, source in sources.items())
     return Masks(arrays, sources, f"the archives' own land at {when:%Y-%m-%d %H}Z: {words}")

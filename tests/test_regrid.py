@@ -14,10 +14,11 @@ from pipeline import contracts, landmask, provenance
 from pipeline import weights as w
 from pipeline.errors import InputRefused
 from pipeline.grids import EARTH_RADIUS_M, Grid, cell_areas, edges
+from pipeline.ingest import ingest
 from pipeline.landmask import Masks
 from pipeline.mask_making import ocean_of
 from pipeline.regrid import regrid, regrid_kuroshio
-from pipeline.systems import CORAL_SEA, System
+from pipeline.systems import CORAL_SEA, TWIN, System
 from pipeline.variables import Kind, variable
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
@@ -380,3 +381,19 @@ def ingested_from(native, lexicon):
         kind=Kind.OCEAN, variables=tuple(lexicon), source="hycom", rung=0, valid_time=None, age_hours=0.0
     )
     return contracts.ingested(provenance.attach(dataset, (record,)), Kind.OCEAN)
+
+
+@pytest.mark.parametrize("kind", [Kind.WAVES, Kind.BIOGEOCHEMISTRY])
+def test_the_twin_s_fields_of_any_day_keep_to_the_twin_s_mask_and_moved_or_flipped_ones_do_not(kind, tmp_path):
+    parts = ingest(TWIN, kind, datetime(2025, 11, 22, 12, tzinfo=UTC), inputs=None, scratch=tmp_path)
+    gridded = regrid(parts, kind, TWIN)
+    name = next(iter(gridded.data_vars))
+    np.testing.assert_array_equal(np.isfinite(gridded[name].values), landmask.array_mask(TWIN, kind.value))
+    assert not any("filled" in record.note for record in provenance.records(gridded))
+    part = parts[0].load()
+    moved = part.copy(data={item: np.roll(part[item].values, 1, axis=1) for item in part.data_vars})
+    with pytest.raises(InputRefused, match="land-sea mask moved"):
+        regrid((contracts.Ingested(moved),), kind, TWIN)
+    flipped = part.copy(data={item: part[item].values[::-1] for item in part.data_vars})
+    with pytest.raises(InputRefused, match="latitude is flipped"):
+        regrid((contracts.Ingested(flipped),), kind, TWIN)
