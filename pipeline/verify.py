@@ -66,10 +66,11 @@ def verify(
     a product's valid time is not its start plus the lead.
     """
     unverified: list[int] = []
+    usual = normal or day_of_year(system)
+    labels, grid = channels_of(entry.state, system), system.product_grid(entry)
     days = []
-    for day in compared(product, entry, system, truth, coarse=coarse, lead_days=lead_days,
-                        normal=normal or day_of_year(system), unverified=unverified):  # fmt: skip
-        days.append(scored(day, channels_of(entry.state, system), system.product_grid(entry)))
+    for day in compared(product, entry, system, truth, coarse, lead_days, usual, unverified):
+        days.append(scored(day, labels, grid))
         if progress is not None:
             progress(day.lead_day)
     if not days:
@@ -77,22 +78,16 @@ def verify(
             f"the truth of at least one lead day of product {entry.name}", found=f"none for lead days {unverified}",
             where=f"verification of {product.attrs.get('id', entry.name)}", action="verify again when it is there",
         )  # fmt: skip
-    scores = metrics.derived(
-        xr.concat(
-            days,
-            "lead_day",
-            data_vars="minimal",
-            coords="minimal",
-            compat="override",
-            join="exact",
-            combine_attrs="override",
-        )
-    )
+    scores = xr.concat(days, "lead_day", data_vars="minimal", coords="minimal", compat="override", join="exact",
+                       combine_attrs="override")  # fmt: skip
+    return metrics.derived(scores).assign_attrs(_attributes(product, entry, system, unverified))
+
+
+def _attributes(product: xr.Dataset, entry: ProductEntry, system: System, unverified: list[int]) -> dict[str, object]:
     kept = {name: product.attrs[name] for name in KEPT_ATTRIBUTES if name in product.attrs}
-    return scores.assign_attrs(
-        kept, title=f"Scores of {entry.title}", system=system.name, product=entry.name, unverified=unverified,
-        start=str(np.datetime_as_string(product["forecast_reference_time"].values, unit="h")), cycles=1,
-    )  # fmt: skip
+    start = str(np.datetime_as_string(product["forecast_reference_time"].values, unit="h"))
+    return {**kept, "title": f"Scores of {entry.title}", "system": system.name, "product": entry.name,
+            "unverified": unverified, "start": start, "cycles": 1}  # fmt: skip
 
 
 def compared(
@@ -100,7 +95,6 @@ def compared(
     entry: ProductEntry,
     system: System,
     truth: Truth,
-    *,
     coarse: xr.Dataset | None,
     lead_days: Sequence[int] | None,
     normal: Climatology,
