@@ -25,7 +25,7 @@ from scipy.interpolate import PchipInterpolator
 
 from pipeline import splines
 from pipeline.grids import EARTH_RADIUS_M
-from pipeline.splines import Axis, Field
+from pipeline.splines import Axis, Field, single
 from pipeline.variables import Kind
 
 GRAVITY = 9.81
@@ -180,7 +180,7 @@ def geostrophic(slopes: tuple[Field, Field], latitude: Axis) -> tuple[Field, Fie
     scale = GRAVITY * inverse_coriolis(latitude) / (EARTH_RADIUS_M * np.deg2rad(1.0))
     cosine = np.maximum(np.cos(np.deg2rad(latitude)), POLAR_COSINE)
     north, east = slopes
-    return -north * scale[:, None].astype(np.float32), east * (scale / cosine)[:, None].astype(np.float32)
+    return single(-north * single(scale)[:, None]), single(east * single(scale / cosine)[:, None])
 
 
 def _ocean_fields(when: datetime, latitude: Axis, longitude: Axis, depths_m: tuple[float, ...]) -> dict[str, Field]:
@@ -207,7 +207,7 @@ def _mean_flow(heights: Field, surface: Field, latitude: Axis, longitude: Axis) 
     u, v = geostrophic(mesh.slopes(surface), latitude)
     factor = shape(latitude, longitude).shelf / (1.0 + ((u * u + v * v) / MEAN_SPEED_CAP**2) ** 2) ** 0.25
     u, v = geostrophic(mesh.slopes(heights), latitude)
-    return u * factor, v * factor
+    return single(u * factor), single(v * factor)
 
 
 def _surface_fields(when: datetime, latitude: Axis, longitude: Axis) -> dict[str, Field]:

@@ -11,11 +11,17 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 Field = NDArray[np.float32]
 Axis = NDArray[np.float64]
+
+
+def single(values: npt.ArrayLike) -> Field:
+    """As float32; no copy is made of what is float32 already."""
+    return np.asarray(values, dtype=np.float32)
 
 
 class Weights(NamedTuple):
@@ -33,11 +39,13 @@ class Mesh(NamedTuple):
 
     def value(self, field: Field) -> Field:
         """The field at the points: (..., node rows, node columns) -> (..., rows, columns)."""
-        return self.rows.value @ field @ self.columns.value.T
+        return single(self.rows.value @ field @ self.columns.value.T)
 
     def slopes(self, field: Field) -> tuple[Field, Field]:
         """The derivatives per degree of latitude and per degree of longitude at the points."""
-        return self.rows.slope @ field @ self.columns.value.T, self.rows.value @ field @ self.columns.slope.T
+        north = self.rows.slope @ field @ self.columns.value.T
+        east = self.rows.value @ field @ self.columns.slope.T
+        return single(north), single(east)
 
 
 def weights(nodes: Axis, points: Axis, period: float | None = None) -> Weights:
@@ -62,7 +70,7 @@ def mesh(step: float, latitude: Axis, longitude: Axis) -> Mesh:
 @lru_cache(maxsize=12)
 def _mesh(step: float, latitude: bytes, longitude: bytes) -> Mesh:
     count = round(180.0 / step)
-    nodes = step * (np.arange(2 * count) + 0.5)
+    nodes = np.asarray(step * (np.arange(2 * count) + 0.5), dtype=np.float64)
     return Mesh(
         weights(nodes[:count] - 90.0, np.frombuffer(latitude)),
         weights(nodes, np.frombuffer(longitude), period=360.0),

@@ -63,7 +63,7 @@ def _fitted(twin: Twin, kind: Kind, moments: list[datetime]) -> dict[str, NDArra
     for step, moment in enumerate(moments):
         for name, values in _averageable(twin.fields(kind, moment, LATITUDE, LONGITUDE), kind).items():
             share = solver[:, step, None, None] * values
-            total[name] = total[name] + share if name in total else share
+            total[name] = np.asarray(total[name] + share if name in total else share, dtype=np.float64)
     return total
 
 

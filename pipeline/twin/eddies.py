@@ -38,7 +38,10 @@ _KELVIN_NUMBERS = (2, 3, 5)
 
 
 class Waves(NamedTuple):
-    """Planetary waves: each ``amplitude exp(-((lat - centre) / width)^2 / 2) cos(n lon + tilt lat + rate t + phase)``."""
+    """Planetary waves: ``a exp(-((lat - centre) / 4)^2 / 2) cos(number lon + tilt lat + rate t + phase)``; (count,).
+
+    ``centre`` in degrees, ``tilt`` in radians per degree, ``rate`` in radians per day, ``amplitude`` a in metres.
+    """
 
     centre: NDArray[np.float64]
     number: NDArray[np.float64]
@@ -52,7 +55,7 @@ def westward_speed(latitude: NDArray[np.float64]) -> NDArray[np.float64]:
     """Drift of anomalies towards the west, m s-1: ``slowest + haste beta c^2 / f^2``, at most ``FASTEST``."""
     f = np.maximum(np.abs(coriolis(np.asarray(latitude))), coriolis(np.array([2.0]))[0])
     beta = 2 * 7.2921e-5 * np.cos(np.deg2rad(latitude)) / EARTH_RADIUS_M
-    return np.minimum(SLOWEST + HASTE * beta * WAVE_SPEED**2 / f**2, FASTEST)
+    return np.asarray(np.minimum(SLOWEST + HASTE * beta * WAVE_SPEED**2 / f**2, FASTEST))
 
 
 def eddies(seed: int, days: float) -> Vortices:
@@ -86,8 +89,10 @@ def eddy_height(seed: int, days: float, latitude: Axis, longitude: Axis) -> Surf
 
 @lru_cache(maxsize=8)
 def planetary_waves(seed: int) -> Waves:
-    """The waves of a seed: three wavelengths in each band of 6 degrees; frequency is speed at the band's centre
-    times wavenumber (long waves, not dispersive)."""
+    """The waves of a seed: three wavelengths in each band of 6 degrees.
+
+    Frequency is the speed at the band's centre times wavenumber: long waves do not disperse.
+    """
     random = np.random.default_rng([seed, _WAVE_STREAM])
     centre = np.repeat(_BAND_CENTRES, len(_WAVELENGTHS_KM))
     circle_m = 2 * np.pi * EARTH_RADIUS_M * np.cos(np.deg2rad(centre))

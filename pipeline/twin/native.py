@@ -26,12 +26,12 @@ HYCOM_DEPTHS_M: tuple[float, ...] = (
     600, 700, 800, 900, 1000, 1250, 1500, 2000, 2500, 3000, 4000, 5000,
 )  # fmt: skip
 """HYCOM's forty depths in metres."""
-HYCOM_LATITUDE: Axis = np.round(-80.0 + (np.arange(510) + 0.5) / 3.0, 6)
-HYCOM_LONGITUDE: Axis = np.round((np.arange(1080) + 0.5) / 3.0, 6)
+HYCOM_LATITUDE: Axis = np.round(np.arange(510) / 3.0 - 80.0 + 1.0 / 6.0, 6)
+HYCOM_LONGITUDE: Axis = np.round(np.arange(1080) / 3.0 + 1.0 / 6.0, 6)
 ERA5_LATITUDE: Axis = np.arange(90.0, -90.1, -0.5)
 ERA5_LONGITUDE: Axis = np.arange(0.0, 360.0, 0.5)
 NOBM_LATITUDE: Axis = np.round(-84.0 + 2.0 / 3.0 * (np.arange(234) + 0.5), 6)
-NOBM_LONGITUDE: Axis = -180.0 + 1.25 * (np.arange(288) + 0.5)
+NOBM_LONGITUDE: Axis = np.round(-180.0 + 1.25 * (np.arange(288) + 0.5), 6)
 HYCOM_NAMES = {
     "water_temp": ("to", "degC"), "salinity": ("so", "psu"), "water_u": ("uo", "m/s"), "water_v": ("vo", "m/s"),
     "surf_el": ("zos", "m"),

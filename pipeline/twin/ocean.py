@@ -21,7 +21,7 @@ import numpy as np
 
 from pipeline import climatology
 from pipeline.climatology import FREEZING_DEGC, geostrophic
-from pipeline.splines import Axis, Field, mesh
+from pipeline.splines import Axis, Field, mesh, single
 from pipeline.twin import eddies
 from pipeline.twin.census import Surface
 from pipeline.variables import Kind
@@ -113,7 +113,7 @@ def _energy() -> Field:
     """On 1-degree centres: 0.7 in quiet gyres to 1.7 where the mean sea surface is steep, less under ice."""
     steepness, temperature = climatology.mean_steepness()
     ice = 0.25 + 0.75 / (1.0 + np.exp(-(temperature - 2.5) / 1.0))
-    return ((0.7 + 1.0 * np.tanh(steepness / 1.2e-6)) * ice).astype(np.float32)
+    return single((0.7 + 1.0 * np.tanh(steepness / 1.2e-6)) * ice)
 
 
 def _times(one: Surface, other: Surface) -> Surface:
@@ -128,4 +128,4 @@ def _times(one: Surface, other: Surface) -> Surface:
 def _limited(u: Field, v: Field) -> tuple[Field, Field]:
     """Speed s becomes ``s / (1 + (s / cap)^4)^(1/4)``: unchanged while slow, never above the cap."""
     factor = 1.0 / (1.0 + ((u * u + v * v) / np.float32(SPEED_CAP**2)) ** 2) ** np.float32(0.25)
-    return u * factor, v * factor
+    return single(u * factor), single(v * factor)

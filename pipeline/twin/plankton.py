@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline import climatology
-from pipeline.splines import Axis, Field
+from pipeline.splines import Axis, Field, single
 from pipeline.twin import ocean, seas
 from pipeline.variables import Kind
 
@@ -33,8 +33,11 @@ DUST_SOURCES = (
 
 
 class Needs(NamedTuple):
-    """Half saturations of light [share of 400 W m-2], nitrate [mmol m-3], iron [umol m-3]; best warmth and its
-    spread [degC]; chlorophyll when all is met [mg m-3]."""
+    """What a group needs to grow, and how much of it there is when all is met.
+
+    Half saturations of ``light`` [share of 400 W m-2], ``nitrate`` [mmol m-3] and ``iron`` [umol m-3]; the best
+    ``warmth`` and its ``spread`` [degC]; ``most``: chlorophyll when all is met [mg m-3].
+    """
 
     light: float
     nitrate: float
@@ -45,9 +48,9 @@ class Needs(NamedTuple):
 
 
 GROUPS = {
-    "chlorophytes": Needs(0.10, 1.0, 0.10, 16.0, 14.0, 0.7),
-    "diatoms": Needs(0.08, 2.5, 0.20, 8.0, 14.0, 4.0),
-    "coccolithophores": Needs(0.15, 0.5, 0.12, 18.0, 12.0, 0.5),
+    "chlorophytes": Needs(0.10, 1.0, 0.10, 16.0, 12.0, 0.5),
+    "diatoms": Needs(0.08, 3.0, 0.15, 8.0, 10.0, 4.0),
+    "coccolithophores": Needs(0.15, 0.7, 0.12, 18.0, 10.0, 0.4),
     "cyanobacteria": Needs(0.12, 0.1, 0.05, 27.0, 9.0, 0.25),
 }
 LEAST = 0.004
@@ -57,10 +60,10 @@ LEAST = 0.004
 def fields(seed: int, when: datetime, latitude: Axis, longitude: Axis) -> dict[str, Field]:
     """The eight biochemical variables; NaN on land."""
     warmth, lift, depth = _physics(seed, when, latitude, longitude)
-    light = _light(when, latitude)[:, None] * _mean_attenuation(depth)
-    nitrate = 0.05 + 30.0 / (1.0 + np.exp((warmth - 11.0 - 8.0 * lift) / 3.5)) * (depth / (depth + 25.0))
-    nitrate = nitrate * (1.0 - 0.5 * light / (light + 0.3))
-    iron = 0.03 + _dust(latitude, longitude) + 0.12 * depth / (depth + 120.0) + _shelf_iron(latitude, longitude)
+    light = single(_light(when, latitude)[:, None] * _mean_attenuation(depth))
+    supply = 0.05 + 30.0 / (1.0 + np.exp((warmth - 11.0 - 8.0 * lift) / 3.5)) * (depth / (depth + 25.0))
+    nitrate = single(supply * (1.0 - 0.5 * light / (light + 0.3)))
+    iron = single(0.03 + _dust(latitude, longitude) + 0.12 * depth / (depth + 120.0)) + _shelf_iron(latitude, longitude)
     groups = {name: _grown(needs, light, nitrate, iron, warmth) for name, needs in GROUPS.items()}
     total = groups["chlorophytes"] + groups["diatoms"] + groups["coccolithophores"] + groups["cyanobacteria"]
     result = {"chl": total, **groups, "fe": iron, "no3": nitrate, "mld": depth}
@@ -95,13 +98,13 @@ def _light(when: datetime, latitude: Axis) -> Axis:
     declination, angle = np.deg2rad(23.44) * np.sin(phase), np.deg2rad(latitude)
     half_day = np.arccos(np.clip(-np.tan(angle) * np.tan(declination), -1.0, 1.0))
     daily = half_day * np.sin(angle) * np.sin(declination) + np.cos(angle) * np.cos(declination) * np.sin(half_day)
-    return np.maximum(1361.0 / np.pi * daily / 400.0, 0.01)
+    return np.asarray(np.maximum(1361.0 / np.pi * daily / 400.0, 0.01))
 
 
 def _mean_attenuation(depth: Field) -> Field:
     """Mean of exp(-k z) over the mixed layer: (1 - exp(-k d)) / (k d)."""
     path = np.float32(CLEAR_ATTENUATION) * depth
-    return -np.expm1(-path) / path
+    return single(-np.expm1(-path) / path)
 
 
 def _dust(latitude: Axis, longitude: Axis) -> Axis:
@@ -113,11 +116,11 @@ def _dust(latitude: Axis, longitude: Axis) -> Axis:
 
 
 def _shelf_iron(latitude: Axis, longitude: Axis) -> Field:
-    return np.float32(0.4) * (1.0 - climatology.shape(latitude, longitude).shelf)
+    return single(0.4 * (1.0 - climatology.shape(latitude, longitude).shelf))
 
 
 def _grown(needs: Needs, light: Field, nitrate: Field, iron: Field, warmth: Field) -> Field:
     """Chlorophyll of a group: its most times the product of what limits it, nutrients by the scarcer."""
     scarcer = np.minimum(nitrate / (nitrate + needs.nitrate), iron / (iron + needs.iron))
     comfort = np.exp(-(((warmth - needs.warmth) / needs.spread) ** 2))
-    return (LEAST + needs.most * light / (light + needs.light) * scarcer * comfort).astype(np.float32)
+    return single(LEAST + needs.most * light / (light + needs.light) * scarcer * comfort)

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline import climatology
 from pipeline.climatology import GRAVITY
-from pipeline.splines import Axis, Field
+from pipeline.splines import Axis, Field, single
 from pipeline.twin import weather
 
 MEMORY_HOURS = 30.0
@@ -43,8 +43,7 @@ def remembered_wind(seed: int, when: datetime, latitude: Axis, longitude: Axis) 
     total: list[Field] = [np.zeros((latitude.size, longitude.size), dtype=np.float32) for _ in range(3)]
     for age, weight in zip(SAMPLES_HOURS, (weights / weights.sum()).astype(np.float32), strict=True):
         u, v = weather.wind(seed, when - timedelta(hours=age), latitude, longitude)
-        for part, values in zip(total, (u * u + v * v, u, v), strict=True):
-            part += weight * values
+        total = [part + weight * values for part, values in zip(total, (u * u + v * v, u, v), strict=True)]
     return total[0], total[1], total[2]
 
 
@@ -53,7 +52,7 @@ def swell_height(when: datetime, latitude: Axis) -> Field:
     phase = 2 * np.pi * (climatology.days_since_epoch(when) - 20.0) / climatology.YEAR_DAYS
     winter = 1.0 + 0.25 * np.cos(phase) * np.tanh(latitude / 20.0)
     westerlies = np.exp(-(((np.abs(latitude) - 50.0) / 20.0) ** 2))
-    return ((0.8 + 1.2 * westerlies) * winter).astype(np.float32)
+    return single((0.8 + 1.2 * westerlies) * winter)
 
 
 def bearing_from(east: Field, north: Field) -> Field:
