@@ -7,13 +7,13 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import MatplotlibDeprecationWarning
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap, LogNorm, Normalize
+from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
@@ -25,6 +25,8 @@ from pipeline.variables import Variable
 DOTS_PER_INCH = 110
 LAND, COAST, INK, PALE = "#d8d5cd", "#5b5852", "#22262b", "#6b7178"
 """Colours of land, of its outline, of text, and of text that stands back."""
+NO_VALUES = "#f1efea"
+"""Colour of sea that a product does not reach."""
 BANNER_FILL, BANNER_INK = "#fdebc8", "#7a4100"
 LEAST_DECADES = 1.0
 """A logarithmic scale spans at least one decade: on less the ticks have no numbers."""
@@ -32,6 +34,7 @@ SEAM_EAST = 20.0
 """Global maps begin here, degrees east: through Africa, so that no ocean basin is cut."""
 
 Field = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 class Scale(NamedTuple):
@@ -83,7 +86,7 @@ def _even(colours: Colormap, low: float, high: float, extend: str) -> Scale:
     """Linear between round numbers around ``low`` and ``high``."""
     if high - low < 1e-12:
         low, high = low - 0.5, high + 0.5
-    ends = MaxNLocator(nbins=12, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    ends = MaxNLocator(nbins=25, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
     return Scale(colours, Normalize(float(ends[0]), float(ends[-1])), extend)
 
 
@@ -99,7 +102,7 @@ class Chart(NamedTuple):
     extent: tuple[float, float, float, float]
     shape: tuple[int, int]
 
-    def arranged(self, field: NDArray[np.generic]) -> NDArray[np.generic]:
+    def arranged(self, field: NDArray[Any]) -> NDArray[Any]:
         """A field (latitude, longitude) with the columns in the order they are drawn."""
         return np.roll(field, -self.first_column, axis=1)
 
@@ -125,31 +128,36 @@ def chart(grid: Grid) -> Chart:
     return Chart(first, extent, grid.shape)
 
 
-def draw_field(axes: Axes, field: Field, on: Chart, colours: Scale, coast: Field | None = None) -> AxesImage:
+def draw_field(axes: Axes, field: Field, on: Chart, colours: Scale, sea: Mask | None = None) -> AxesImage:
     """A field (latitude, longitude), NaN drawn as land, with its coast and degrees; returns what a colour bar needs.
 
-    ``coast``: heights above the sea on any refinement of the chart's cells, whose zero line is drawn; without it the
-    outline of the land cells is.
+    ``sea``: True where there is sea, of the field's shape: where it has no values there, it is drawn as neither sea
+    nor land. Without it every cell without a value is land.
     """
-    image = axes.imshow(
-        np.ma.masked_invalid(on.arranged(field)), origin="lower", extent=on.extent, cmap=colours.colours,
-        norm=colours.norm, aspect=on.aspect, interpolation="nearest", interpolation_stage="data",
-    )  # fmt: skip
-    _coastline(axes, field, on, coast)
+    image = _cells(axes, on, on.arranged(field), colours.colours, colours.norm)
+    if sea is not None:
+        unknown = np.where(np.isnan(field) & sea, 1.0, np.nan).astype(np.float32)
+        _cells(axes, on, on.arranged(unknown), ListedColormap([NO_VALUES]), Normalize(0.0, 1.0))
+    _coastline(axes, on, on.arranged(np.isnan(field) if sea is None else ~sea))
     _degrees(axes, on)
     return image
 
 
-def _coastline(axes: Axes, field: Field, on: Chart, coast: Field | None) -> None:
-    land = np.isnan(field).astype(float) - 0.5 if coast is None else coast.astype(float)
-    height = on.arranged(land)
-    if not (height.min() < 0 < height.max()):
+def _cells(axes: Axes, on: Chart, values: NDArray[Any], colours: Colormap, norm: Normalize) -> AxesImage:
+    return axes.imshow(
+        np.ma.masked_invalid(values), origin="lower", extent=on.extent, cmap=colours, norm=norm, aspect=on.aspect,
+        interpolation="nearest", interpolation_stage="data",
+    )  # fmt: skip
+
+
+def _coastline(axes: Axes, on: Chart, land: NDArray[Any]) -> None:
+    if land.all() or not land.any():
         return
     west, east, south, north = on.extent
-    rows, columns = height.shape
+    rows, columns = land.shape
     x = west + (np.arange(columns) + 0.5) * (east - west) / columns
     y = south + (np.arange(rows) + 0.5) * (north - south) / rows
-    axes.contour(x, y, height, levels=[0.0], colors=[COAST], linewidths=0.6)
+    axes.contour(x, y, land.astype(float), levels=[0.5], colors=[COAST], linewidths=0.6)
 
 
 def _degrees(axes: Axes, on: Chart) -> None:
@@ -208,7 +216,8 @@ def draw_heading(figure: Figure, title: str, subtitle: str, warnings: Sequence[s
                   linespacing=1.3)  # fmt: skip
         top = band
     figure.text(left, 1 - (top + 0.34) / height, title, fontsize=15, fontweight="bold", color=INK, va="center")
-    figure.text(left, 1 - (top + 0.63) / height, subtitle, fontsize=9.5, color=PALE, va="center")
+    size = min(9.5, 9.5 * 14.5 * (width - 0.44) / max(len(subtitle), 1))
+    figure.text(left, 1 - (top + 0.63) / height, subtitle, fontsize=size, color=PALE, va="center")
     return top + 0.82
 
 

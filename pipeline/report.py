@@ -8,7 +8,7 @@ real ocean says so in a banner on top. Equal forecasts give equal bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator, MultipleLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator, NullFormatter
 from numpy.typing import NDArray
 
-from pipeline import channels, drawing, regions
+from pipeline import channels, drawing, landmask, regions
 from pipeline.cycle import Cycle
 from pipeline.drawing import DOTS_PER_INCH, INK, PALE
 from pipeline.grids import Grid
@@ -43,8 +43,7 @@ LINES = {
 
 Picture = tuple[str, bytes]
 """A file name and the bytes of the PNG."""
-Coast = Callable[[Grid], NDArray[np.float32]]
-"""Heights above the sea around a grid's cells, (rows * n, columns * n)."""
+Mask = NDArray[np.bool_]
 
 
 def quicklooks(
@@ -57,26 +56,37 @@ def quicklooks(
         if not store.exists(f"{path}/zarr.json"):
             continue
         with xr.open_zarr(store.address(path), chunks=None) as product:
-            for name, data in maps(product, entry, system, lead_days):
+            for name, data in maps(product, entry, system, lead_days, sea_of(entry, system)):
                 yield store.write_bytes(f"{prefix}/quicklooks/{name}", data)
 
 
 def maps(
     product: xr.Dataset, entry: ProductEntry, system: System, lead_days: Sequence[int] = LEAD_DAYS,
-    coast: Coast | None = None,
+    sea: Mask | None = None,
 ) -> Iterator[Picture]:  # fmt: skip
-    """Yield ``<product>_<variable>.png`` for each variable of a product: its surface on the lead days it has."""
+    """Yield ``<product>_<variable>.png`` for each variable of a product: its surface on the lead days it has.
+
+    ``sea``: True where there is sea on the product's grid, if that is more than the product reaches.
+    """
     positions = positions_of(product)
     leads = [lead for lead in lead_days if lead in positions] or [max(positions)]
     grid = system.product_grid(entry)
-    heights = None if coast is None else coast(grid)
     for item in entry.variables:
         days = product[item.name].isel(time=[positions[lead] for lead in leads])
         fields = np.asarray((days.isel(depth=0) if "depth" in days.dims else days).values)
         stamps = [f"Day {lead}, {_date(product, positions[lead])}" for lead in leads]
-        figure = _map_figure(item, fields, stamps, grid, (_heading(item, entry, product), _subtitle(product, system),
-                                                          warnings_of(product, system)), heights)  # fmt: skip
+        title = f"{item.title}, at the surface" if item.has_depth else item.title
+        heading = (title, _subtitle(product, system), warnings_of(product, system))
+        figure = _map_figure(item, fields, stamps, grid, heading, sea)
         yield f"{entry.name}_{item.name}.png", drawing.png(figure)
+
+
+def sea_of(entry: ProductEntry, system: System) -> Mask | None:
+    """Where the system has sea, for a product on the ocean's grid that may reach less far; else ``None``."""
+    if entry.state == "ocean" or system.product_grid(entry) != system.grid:
+        return None
+    surface: Mask = landmask.depth_mask(system)[0]
+    return surface
 
 
 def warnings_of(product: xr.Dataset, system: System) -> list[str]:
@@ -85,10 +95,6 @@ def warnings_of(product: xr.Dataset, system: System) -> list[str]:
     if product.attrs.get("degraded") == "true":
         found.append(f"DEGRADED: {product.attrs['degraded_reasons']}")
     return found
-
-
-def _heading(item: Variable, entry: ProductEntry, product: xr.Dataset) -> str:
-    return f"{item.title}, at the surface" if item.has_depth else item.title
 
 
 def _subtitle(product: xr.Dataset, system: System) -> str:
@@ -107,7 +113,7 @@ def _date(product: xr.Dataset, position: int) -> str:
 
 def _map_figure(
     item: Variable, fields: NDArray[np.float32], stamps: Sequence[str], grid: Grid,
-    heading: tuple[str, str, Sequence[str]], heights: NDArray[np.float32] | None,
+    heading: tuple[str, str, Sequence[str]], sea: Mask | None,
 ) -> Figure:  # fmt: skip
     """Panels below each other for wide maps, beside each other for others, one colour bar below them."""
     chart = drawing.chart(grid)
@@ -128,10 +134,13 @@ def _map_figure(
         x = left + column * (panel_width + gap_x)
         y = height - top - (row + 1) * panel_height - row * gap_y
         axes = figure.add_axes((x / width, y / height, panel_width / width, panel_height / height))
-        images.append(drawing.draw_field(axes, field, chart, colours, heights))
+        images.append(drawing.draw_field(axes, field, chart, colours, sea))
         axes.set_title(stamp, loc="left", fontsize=10.5, color=INK, pad=5)
     bar = figure.add_axes((left / width, 0.58 / height, (width - left - right) / width, 0.15 / height))
     _colour_bar(figure, images[0], bar, item, colours)
+    if sea is not None and bool((np.isnan(fields[0]) & sea).any()):
+        figure.text(1 - right / width, 0.17 / height, "palest grey: sea without values", fontsize=9, color=PALE,
+                    ha="right")  # fmt: skip
     return figure
 
 
@@ -143,6 +152,7 @@ def _colour_bar(figure: Figure, image: AxesImage, axes: Axes, item: Variable, co
     elif item.logarithmic:
         ticks = _readings(*colours.limits)
         bar.set_ticks(ticks, labels=[f"{value:g}" for value in ticks])
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         bar.set_ticks(MaxNLocator(nbins=9, steps=[1, 2, 2.5, 5, 10]))
     axes.tick_params(labelsize=9, which="both", color=PALE, labelcolor=INK)

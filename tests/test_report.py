@@ -42,12 +42,12 @@ def pictures():
     return dict(report.maps(test_verify.product(), ENTRY, SYSTEM, lead_days=(1, 3, 30)))
 
 
-def drawn_alone(field, grid):
+def drawn_alone(field, grid, sea=None):
     """The field as the whole of a picture, ten pixels a degree."""
     west, east, south, north = drawing.chart(grid).extent
     figure = Figure(figsize=((east - west) / 10, (north - south) / 10), dpi=100)
     axes = figure.add_axes((0, 0, 1, 1))
-    drawing.draw_field(axes, field, drawing.chart(grid), drawing.scale(variable("to"), [field]))
+    drawing.draw_field(axes, field, drawing.chart(grid), drawing.scale(variable("to"), [field]), sea)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     return pixels(buffer.getvalue())
@@ -73,6 +73,20 @@ def test_land_has_the_colour_of_land_where_it_is_and_nowhere_else():
         for column in range(5):
             y, x = rows - int((row + 0.5) * rows / 4), int((column + 0.35) * columns / 5)
             assert np.allclose(shown[y, x], LAND, atol=0.01) == ((row, column) == (1, 2))
+
+
+def test_sea_without_values_is_neither_land_nor_a_value():
+    """Of two cells without a value the western is sea."""
+    grid = Grid(south=1.5, west=2.0, latitude_step=3.0, longitude_step=4.0, rows=4, columns=5)
+    field = (20 + np.arange(20.0).reshape(4, 5)).astype(np.float32)
+    field[1, 1:3] = np.nan
+    sea = np.ones(grid.shape, dtype=bool)
+    sea[1, 2] = False
+    shown = drawn_alone(field, grid, sea)
+    y = shown.shape[0] - int(1.5 * shown.shape[0] / 4)
+    west, east = (shown[y, int((column + 0.4) * shown.shape[1] / 5)] for column in (1, 2))
+    assert np.allclose(west, to_rgb(drawing.NO_VALUES), atol=0.01)
+    assert np.allclose(east, LAND, atol=0.01)
 
 
 def test_the_globe_is_drawn_from_africa_east_so_that_the_dateline_is_inside():
