@@ -237,7 +237,7 @@ def surface_from(
 
 def _twin_means(kind: Kind, when: datetime, latitude: Axis, longitude: Axis) -> dict[str, Field]:
     mesh, phase = splines.mesh(2.0, latitude, longitude), season(when)
-    parts = {name: mesh.value(mean + np.tensordot(phase[:2], cycle, 1)) for name, (mean, cycle) in _means(kind).items()}
+    parts = {name: mesh.value(mean + np.tensordot(phase, cycle, 1)) for name, (mean, cycle) in _means(kind).items()}
     if kind is Kind.WAVES:
         bearing = np.rad2deg(np.arctan2(parts.pop("mwd_sine"), parts.pop("mwd_cosine"))) % 360.0
         return {**parts, "mwd": bearing.astype(np.float32)}
@@ -335,7 +335,7 @@ def _surface() -> dict[str, tuple[Field, Field]]:
 @lru_cache(maxsize=2)
 def _means(kind: Kind) -> dict[str, tuple[Field, Field]]:
     file = xr.load_dataset(_FOLDER / "twin_means.nc", engine="netcdf4")
-    return {name: _harmonics(file, name, ("annual",)) for name in file.attrs[kind.value].split()}
+    return {name: _harmonics(file, name, ("annual", "semiannual")) for name in file.attrs[kind.value].split()}
 
 
 def _harmonics(file: xr.Dataset, name: str, orders: tuple[str, ...]) -> tuple[Field, Field]:

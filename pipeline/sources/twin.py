@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from pipeline.sources.era5 import Era5Source
 from pipeline.sources.hycom import HycomSource
 from pipeline.sources.nobm import NobmSource
 from pipeline.twin import Twin, native
+from pipeline.twin.faults import Fault, inflict
 from pipeline.variables import Kind
 
 MARGIN_CELLS = 3
@@ -34,37 +35,56 @@ _READERS: dict[Kind, Source] = {
 
 
 class TwinSource:
-    """The embedded twin ocean; ``request.seed`` says which."""
+    """The embedded twin ocean; ``request.seed`` says which.
+
+    ``fault``: what is to be wrong with its ocean files, for rehearsals; they then hold the instant and the next day's.
+    """
 
     name = "twin"
     title = "GOMS twin"
     kinds: tuple[Kind, ...] = tuple(_READERS)
 
+    def __init__(self, fault: Fault | None = None) -> None:
+        self.fault = fault
+
     def fetch(self, request: Request) -> Native:
         """Write the instant's native file unless it is there, and read it as its archive's; see ``Source.fetch``."""
-        folder = request.scratch / "twin" / _key(request)
+        fault = self.fault if request.kind is Kind.OCEAN else None
+        folder = request.scratch / "twin" / _key(request, fault)
         path = folder / f"{request.kind}_{request.when.astimezone(UTC):%Y%m%dT%H%M}.nc"
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(path.name + ".part")
-            _WRITERS[request.kind](partial, request)
-            partial.replace(path)
+            if fault is None:
+                _WRITERS[request.kind](partial, request)
+                partial.replace(path)
+            else:
+                _write_faulty(partial, request, fault, path)
         answer = _READERS[request.kind].fetch(request._replace(inputs=str(folder)))
         note = f"synthetic twin ocean, seed {request.seed}"
         return answer._replace(note=f"{note}; {answer.note}" if answer.note else note)
 
 
-def _key(request: Request) -> str:
-    """A folder name for the instant, the seed, the grid and the depths."""
-    text = f"{request.seed} {request.grid.model_dump_json()} {request.depths_m}"
+def _key(request: Request, fault: Fault | None) -> str:
+    """A folder name for the instant, the seed, the grid, the depths and the fault."""
+    text = f"{request.seed} {request.grid.model_dump_json()} {request.depths_m} {fault}"
     return f"{request.kind}_{request.when.astimezone(UTC):%Y%m%dT%H%M}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def _write_ocean(path: Path, request: Request) -> None:
+def _write_ocean(path: Path, request: Request, days: int = 1) -> None:
     latitude, longitude = native.HYCOM_LATITUDE, native.HYCOM_LONGITUDE
     if not request.grid.periodic:
         latitude, longitude = _region(request.grid)
-    native.write_hycom(path, [request.when], Twin(request.seed), latitude, longitude, request.depths_m)
+    moments = [request.when + timedelta(days=day) for day in range(days)]
+    native.write_hycom(path, moments, Twin(request.seed), latitude, longitude, request.depths_m)
+
+
+def _write_faulty(partial: Path, request: Request, fault: Fault, path: Path) -> None:
+    """Two days with the fault in them; nothing at ``path`` where the fault is to be late."""
+    _write_ocean(partial, request, days=2)
+    inflict(fault, partial)
+    if partial.exists():
+        partial.replace(path)
 
 
 def _write_surface(path: Path, request: Request) -> None:

@@ -1,8 +1,8 @@
 """The twin's own mean waves and plankton -> ``pipeline/data/twin_means.nc``: their day-of-year climatology.
 
-Run as ``python -m pipeline.twin.averages --out FILE``. Seed 0 is sampled every ``STEP_DAYS`` over ``YEARS`` years;
-mean and annual harmonic are fitted by least squares. Directions are averaged as unit vectors, concentrations as
-logarithms (their mean is then the typical value, as they spread over decades); gaps over land are filled.
+Run as ``python -m pipeline.twin.averages --out FILE``. Seed 0 is averaged over each month of ``YEARS`` years, and the
+months are fitted with a mean and annual and semi-annual harmonics: those of the logarithm for biogeochemistry, which
+keeps it positive. Directions are averaged as unit vectors; gaps over land are filled.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from pipeline.twin import reduce
 from pipeline.twin.world import Twin
 from pipeline.variables import Kind
 
-YEARS, STEP_DAYS = 10, 7.3
-START = datetime(1981, 1, 1, 12, tzinfo=UTC)
+FIRST_YEAR, YEARS, SAMPLES_PER_MONTH = 1981, 20, 3
 LATITUDE, LONGITUDE = np.arange(-89.0, 90.0, 2.0), np.arange(1.0, 360.0, 2.0)
 PRECISION = {"swh": 0.002, "mwp": 0.002, "mwd_sine": 0.0005, "mwd_cosine": 0.0005}
 LOGARITHM_PRECISION = 0.001
@@ -37,33 +36,33 @@ def main() -> None:
 
 
 def averaged(twin: Twin, years: int = YEARS) -> xr.Dataset:
-    """Mean and annual harmonic of waves and biogeochemistry on 2-degree centres."""
-    moments = [
-        START + timedelta(days=STEP_DAYS * step) for step in range(round(years * climatology.YEAR_DAYS / STEP_DAYS))
-    ]
+    """Mean, annual and semi-annual harmonics of waves and biogeochemistry on 2-degree centres."""
     fields: dict[str, xr.DataArray] = {}
     names: dict[str, str] = {}
     for kind in KINDS:
-        fitted = _fitted(twin, kind, moments)
-        names[kind.value] = " ".join(fitted)
-        for name, parts in fitted.items():
-            for part, values in zip(("mean", "annual_cosine", "annual_sine"), parts, strict=True):
+        months = _monthly(twin, kind, years)
+        names[kind.value] = " ".join(months)
+        for name, values in months.items():
+            logarithmic = kind is Kind.BIOGEOCHEMISTRY
+            filled = np.stack([reduce.filled(month) for month in (np.log(values) if logarithmic else values)])
+            for part, harmonic in reduce.harmonics(filled).items():
                 attributes = {"long_name": f"{name}, {part}", "precision": PRECISION.get(name, LOGARITHM_PRECISION)}
-                filled = reduce.filled(values)
-                fields[f"{name}_{part}"] = xr.DataArray(filled, dims=("row_2", "column_2"), attrs=attributes)
+                fields[f"{name}_{part}"] = xr.DataArray(harmonic, dims=("row_2", "column_2"), attrs=attributes)
     title = "Mean waves and plankton of the synthetic twin ocean: not observed"
     return xr.Dataset(fields, attrs={"title": title, "source": "python -m pipeline.twin.averages", **names})
 
 
-def _fitted(twin: Twin, kind: Kind, moments: list[datetime]) -> dict[str, NDArray[np.float64]]:
-    """By name, (3, rows, columns): mean, annual cosine, annual sine by least squares."""
-    design = np.stack([np.concatenate([[1.0], climatology.season(moment)[:2]]) for moment in moments])
-    solver = np.linalg.pinv(design)
+def _monthly(twin: Twin, kind: Kind, years: int) -> dict[str, NDArray[np.float64]]:
+    """By name, the means of the twelve equal months over all years, (12, rows, columns); NaN on land."""
     total: dict[str, NDArray[np.float64]] = {}
-    for step, moment in enumerate(moments):
-        for name, values in _averageable(twin.fields(kind, moment, LATITUDE, LONGITUDE), kind).items():
-            share = solver[:, step, None, None] * values
-            total[name] = np.asarray(total[name] + share if name in total else share, dtype=np.float64)
+    for month in range(12):
+        for sample in range(years * SAMPLES_PER_MONTH):
+            part = (sample // years + 0.5) / SAMPLES_PER_MONTH
+            start = datetime(FIRST_YEAR + sample % years, 1, 1, tzinfo=UTC)
+            moment = start + timedelta(days=(month + part) / 12 * climatology.YEAR_DAYS)
+            for name, values in _averageable(twin.fields(kind, moment, LATITUDE, LONGITUDE), kind).items():
+                shape = (12, LATITUDE.size, LONGITUDE.size)
+                total.setdefault(name, np.zeros(shape))[month] += values / (years * SAMPLES_PER_MONTH)
     return total
 
 
@@ -71,7 +70,7 @@ def _averageable(fields: dict[str, Field], kind: Kind) -> dict[str, Field]:
     if kind is Kind.WAVES:
         angle = np.deg2rad(fields["mwd"])
         return {"swh": fields["swh"], "mwp": fields["mwp"], "mwd_sine": np.sin(angle), "mwd_cosine": np.cos(angle)}
-    return {name: np.log(values) for name, values in fields.items() if name != "chl"}
+    return {name: values for name, values in fields.items() if name != "chl"}
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def _smooth(field: Array, width: float) -> Array:
     return np.asarray(ndimage.gaussian_filter(field, width, mode=("nearest", "wrap")))
 
 
-def _harmonics(months: Array) -> dict[str, Array]:
+def harmonics(months: Array) -> dict[str, Array]:
     """Mean and annual and semi-annual cosine and sine of twelve mid-month fields (12, ...).
 
     Month m is at phase 2 pi (m + 1/2) / 12 of the year; sums of the harmonics over twelve equal steps are orthogonal.
@@ -121,7 +121,7 @@ def _temperature_season(folder: Path) -> dict[str, xr.DataArray]:
     months = np.stack([[_smooth(filled(level), 0.8) for level in month] for month in months])
     taper = np.clip((1000.0 - levels) / 700.0, 0.0, 1.0)[:, None, None]
     fields = {}
-    for name, values in _harmonics(months).items():
+    for name, values in harmonics(months).items():
         if name != "mean":
             attributes = {"long_name": f"season of temperature, {name}", "units": "K", "precision": 0.01}
             season = np.clip(values, -9.0, 9.0) * taper
@@ -145,7 +145,7 @@ def _surface(folder: Path) -> dict[str, xr.DataArray]:
              "AIRT": ("air_temperature", "degC", 0.02), "SLP": ("sea_level_pressure", "hPa", 0.02)}  # fmt: skip
     fields = {}
     for native, (name, units, precision) in names.items():
-        for part, values in _harmonics(months[native]).items():
+        for part, values in harmonics(months[native]).items():
             attributes = {"long_name": f"{name}, {part}", "units": units, "precision": precision}
             fields[f"{name}_{part}"] = xr.DataArray(values, dims=("row_2", "column_2"), attrs=attributes)
     return fields
