@@ -100,6 +100,17 @@ CORAL_SEA = System(
     products=(p.OCEAN,),
 )  # fmt: skip
 
+CORAL_SEA_TWIN = System(
+    name="coral-sea-twin", title="The twin ocean on the Coral Sea's points", region="Coral Sea (synthetic twin)",
+    grid=CORAL_SEA.grid, start_hour=CORAL_SEA.start_hour, real_ocean=False,
+    ladders=(
+        Ladder(kind=Kind.OCEAN, sources=("twin",), required=True),
+        Ladder(kind=Kind.SURFACE, sources=("twin", "climatology"), required=True),
+    ),
+    products=(p.OCEAN,),
+)  # fmt: skip
+"""Where the Coral Sea's model is trained and rehearsed: no real archive of that sea is long enough at hand."""
+
 _QUARTER_DEGREE = Grid(south=-90.0, west=0.0, latitude_step=0.25, longitude_step=0.25, rows=720, columns=1440)
 GLOBAL_QUARTER_DEGREE = System(
     name="global-quarter-degree", title="AI-GOMS's own grid, global, 1/4 degree", region="Global ocean",
@@ -117,7 +128,7 @@ GLOBAL_QUARTER_DEGREE = System(
     products=p.PRODUCTS,
 )  # fmt: skip
 
-SYSTEMS: tuple[System, ...] = (TWIN, CORAL_SEA, GLOBAL_QUARTER_DEGREE)
+SYSTEMS: tuple[System, ...] = (TWIN, CORAL_SEA, CORAL_SEA_TWIN, GLOBAL_QUARTER_DEGREE)
 
 
 def system(name: str) -> System:
