@@ -21,8 +21,8 @@ class Grid(Entry):
     west: float = Field(ge=0, lt=360, description="longitude of the first column of centres, degrees east")
     latitude_step: float = Field(gt=0)
     longitude_step: float = Field(gt=0)
-    rows: int = Field(gt=0)
-    columns: int = Field(gt=0)
+    rows: int = Field(gt=1)
+    columns: int = Field(gt=1)
 
     @property
     def latitude(self) -> Axis:
@@ -60,11 +60,11 @@ class Grid(Entry):
         return cell_areas(self.latitude_edges, self.longitude_edges)
 
     def refined(self, factor: int) -> Grid:
-        """The same cells, each cut into ``factor`` x ``factor``."""
+        """The same cells, each cut into ``factor`` x ``factor``; the grid must not have cells cut off by a pole."""
         latitude_step, longitude_step = self.latitude_step / factor, self.longitude_step / factor
         return Grid(
-            south=float(self.latitude_edges[0] + latitude_step / 2),
-            west=float(self.longitude_edges[0] + longitude_step / 2) % 360.0,
+            south=self.south - (self.latitude_step - latitude_step) / 2,
+            west=(self.west - (self.longitude_step - longitude_step) / 2) % 360.0,
             latitude_step=latitude_step,
             longitude_step=longitude_step,
             rows=self.rows * factor,
