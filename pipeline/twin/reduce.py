@@ -18,7 +18,8 @@ Array = NDArray[np.float64]
 
 PROVENANCE = """\
 Reduced from the data files of Debian's package ferret-datasets (NOAA/PMEL; in the public domain):
-levitus_climatology.cdf: annual mean temperature and salinity, World Ocean Atlas of S. Levitus (NOAA, 1982), 1 degree;
+levitus_climatology.cdf: annual mean temperature and salinity, 1 degree, Climatological Atlas of the World
+Ocean (S. Levitus, NOAA, 1982);
 ocean_atlas_subset.nc: monthly temperature, World Ocean Atlas 1994 (NOAA/NODC), every second degree, to 1000 m;
 coads_climatology.cdf: monthly air temperature and sea level pressure, COADS (NOAA), 2 degrees;
 monthly_navy_winds.cdf: monthly winds 1982-1992, Fleet Numerical Oceanography Center (US Navy), 2.5 degrees;
