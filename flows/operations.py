@@ -27,6 +27,9 @@ from pipeline.systems import System
 if TYPE_CHECKING:
     from flows.verification import Scored
 
+LINE = 120
+"""Characters of a table's line where there is no terminal to fit."""
+
 
 def run(
     day: str, system: str, inputs: str | None, store: str | None, forecaster: str, seed: int, *, debug: bool
@@ -59,7 +62,12 @@ def verify(
         from flows.verification import verification
 
         found = verification(request, wanted)
-    Console(highlight=False).print(score_table(found, manifest))
+    screen = Console(highlight=False)
+    screen = screen if screen.is_terminal else Console(highlight=False, width=LINE)
+    screen.print(score_table(found, manifest))
+    for product in found:
+        if product.reason is not None:
+            _say(f"{product.product} was not scored: {product.reason}")
     _say(f"scores and curves of skill: {opened.address(scores.prefix(manifest))}")
 
 
@@ -79,14 +87,15 @@ def score_table(found: Sequence[Scored], manifest: Manifest) -> Table:
     title = f"{manifest.system} {manifest.cycle} r{manifest.revision}{ocean}: root mean square errors, all depths"
     table = Table(title=title, title_justify="left")
     for heading in ("product", "variable", "day", "forecast", "persistence", "climatology", "bicubic", "unit", "acc"):
-        table.add_column(heading, justify="left" if heading in ("product", "variable", "unit") else "right")
+        table.add_column(
+            heading, justify="left" if heading in ("product", "variable", "unit") else "right", no_wrap=True
+        )
     for product in found:
-        if product.reason is not None:
-            table.add_row(product.product, escape(f"not scored: {product.reason}"))
         for row in product.rows:
             errors = (row.rmse, row.persistence, row.climatology, row.bicubic)
-            cells = ("" if math.isnan(error) else f"{error:.4g}" for error in errors)
+            cells = ("" if math.isnan(error) else f"{error:.3g}" for error in errors)
             table.add_row(product.product, row.variable, str(row.lead_day), *cells, row.units, f"{row.acc:.3f}")
+        table.add_section()
     return table
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from rich.console import Console
@@ -50,8 +50,14 @@ def standing_of(store: Store, system: System, moment: datetime) -> Standing:
         return Standing(system.name, "", "", (), under_way)
     manifest = publish.read_manifest(store, newest.start, newest.revision)
     reasons = manifest.degraded_reasons if manifest else ("its manifest is gone",)
-    age_hours = (moment - newest.start.start).total_seconds() / 3600
-    return Standing(system.name, f"{newest.cycle} r{newest.revision}", f"{age_hours:.0f} h", reasons, under_way)
+    age = age_in_words(moment - newest.start.start)
+    return Standing(system.name, f"{newest.cycle} r{newest.revision}", age, reasons, under_way)
+
+
+def age_in_words(age: timedelta) -> str:
+    """``31 h``, and from three days on ``4 d``."""
+    hours = age.total_seconds() / 3600
+    return f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} d"
 
 
 def _under_way(store: Store, system: System, moment: datetime) -> list[str]:

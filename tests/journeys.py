@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,10 @@ from typing import NamedTuple
 
 import pytest
 import small_goms
+from typer.testing import CliRunner
 
+from pipeline import landmask, systems
+from pipeline.settings import prefect_defaults
 from pipeline.store import Store
 
 HERE = Path(__file__).parent
@@ -46,9 +50,15 @@ class Goms(NamedTuple):
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Begin a command and do not wait."""
+        keys = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
         command = [sys.executable, str(HERE / "small_goms.py"), str(self.masks), *map(str, arguments)]
         return subprocess.Popen(
-            command, cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command,
+            cwd=self.folder,
+            env=self.environment | keys,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
 
     def __call__(self, *arguments: object) -> Answer:
@@ -62,6 +72,17 @@ class Goms(NamedTuple):
     def request(self, store: Store) -> Sequence[object]:
         """The options of a run of the small sea by persistence."""
         return ("--system", "small-sea", "--inputs", self.inputs, "--store", store.uri, "--forecaster", "persistence")
+
+
+class Here(Goms):
+    """The same in this process, which spares the start of another; it cannot be killed."""
+
+    def __call__(self, *arguments: object) -> Answer:
+        """Run a command to its end."""
+        from flows.cli import app
+
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+        return Answer(result.exit_code, result.stdout, result.stderr)
 
 
 def finish(process: subprocess.Popen[str]) -> Answer:
@@ -112,14 +133,60 @@ def small_sea(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return inputs, folder / "masks"
 
 
+@pytest.fixture(scope="session")
+def settings(prefect_server: str) -> dict[str, str]:
+    """The environment of a desk, without the scratch folder."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GOMS_")}
+    return inherited | {
+        "PREFECT_API_URL": prefect_server, "OMP_NUM_THREADS": "1", "COLUMNS": "200",
+        "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parent))),
+    }  # fmt: skip
+
+
 @pytest.fixture
-def goms(small_sea: tuple[Path, Path], prefect_server: str, tmp_path: Path) -> Goms:
+def goms(small_sea: tuple[Path, Path], settings: dict[str, str], tmp_path: Path) -> Goms:
     """``goms`` in a folder of its own."""
     folder = tmp_path / "desk"
     folder.mkdir()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GOMS_")}
-    environment |= {
-        "GOMS_SCRATCH": str(folder / "scratch"), "PREFECT_API_URL": prefect_server, "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parent))), "COLUMNS": "200",
-    }  # fmt: skip
-    return Goms(*small_sea, folder, environment)
+    return Goms(*small_sea, folder, settings | {"GOMS_SCRATCH": str(folder / "scratch")})
+
+
+@pytest.fixture
+def here(
+    small_sea: tuple[Path, Path], prefect_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Here]:
+    """``goms`` in this process, on the same server."""
+    inputs, masks = small_sea
+    for name in [name for name in os.environ if name.startswith("GOMS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GOMS_SCRATCH", str(tmp_path / "scratch"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(landmask, "FOLDER", masks)
+    monkeypatch.setattr(systems, "SYSTEMS", (*systems.SYSTEMS, small_goms.SMALL_SEA))
+    prefect_defaults(tmp_path / "prefect", "CRITICAL")
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: prefect_server}):
+        yield Here(inputs, masks, tmp_path, {})
+
+
+@pytest.fixture(scope="session")
+def both_days(
+    small_sea: tuple[Path, Path], settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Store, Store]:
+    """Two stores that nobody may change: the first day's forecast in one, both days' in the other."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    goms = Goms(*small_sea, folder, settings | {"GOMS_SCRATCH": str(folder / "scratch")})
+    one, two = Store(folder / "one"), Store(folder / "two")
+    answers = [goms.run("2023-01-01", one)]
+    shutil.copytree(folder / "one", folder / "two")
+    answers.append(goms.run("2023-01-02", two))
+    assert [answer.code for answer in answers] == [0, 0], answers
+    return one, two
+
+
+@pytest.fixture
+def first_day(both_days: tuple[Store, Store], tmp_path: Path) -> Store:
+    """A store of one's own with the first day's forecast in it."""
+    shutil.copytree(both_days[0].address(""), tmp_path / "store")
+    return Store(tmp_path / "store")

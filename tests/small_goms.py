@@ -51,8 +51,12 @@ def make_masks(folder: Path, inputs: Path, scratch: Path) -> None:
     from pipeline import mask_making
 
     folder.mkdir(parents=True, exist_ok=True)
-    install(folder)
-    landmask.save(SMALL_SEA, mask_making.from_source(SMALL_SEA, START, str(inputs), scratch))
+    before = landmask.FOLDER
+    landmask.FOLDER = folder
+    try:
+        landmask.save(SMALL_SEA, mask_making.from_source(SMALL_SEA, START, str(inputs), scratch))
+    finally:
+        landmask.FOLDER = before
 
 
 def install(masks: Path) -> None:

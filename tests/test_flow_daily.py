@@ -11,7 +11,7 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
-from journeys import Goms, contents, finish, stop_when
+from journeys import Goms, Here, contents, finish, stop_when
 
 from pipeline import cycle, lock, publish
 from pipeline.latest import latest
@@ -21,18 +21,21 @@ FIRST, SECOND = "2023-01-01", "2023-01-02"
 CYCLES = {day: cycle.cycle("small-sea", day, 0) for day in (FIRST, SECOND)}
 
 
+def newest(store: Store) -> str | None:
+    found = latest(store, "small-sea")
+    return None if found is None else found.cycle
+
+
 def product(store: Store, day: str, name: str) -> xr.Dataset:
     return xr.open_zarr(store.address(f"{CYCLES[day].revision_prefix(1)}/{name}.zarr"), chunks=None)
 
 
-def test_a_run_publishes_and_a_second_run_leaves_every_byte(goms: Goms, any_store: Store) -> None:
-    first = goms.run(FIRST, any_store)
+def test_a_run_publishes_and_a_second_run_leaves_every_byte(goms: Goms, here: Here, any_store: Store) -> None:
+    first = here.run(FIRST, any_store)
     assert first.code == 0, first.err
     manifest = publish.read_manifest(any_store, CYCLES[FIRST], 1)
-    newest = latest(any_store, "small-sea")
     assert manifest is not None
-    assert newest is not None
-    assert (newest.cycle, newest.revision) == ("20230101T00", 1)
+    assert newest(any_store) == "20230101T00"
     assert set(manifest.products) == {"ocean", "waves"}
     assert not manifest.degraded
     assert any(item.path.startswith("quicklooks/ocean_to") for item in manifest.objects)
@@ -43,9 +46,9 @@ def test_a_run_publishes_and_a_second_run_leaves_every_byte(goms: Goms, any_stor
     assert contents(any_store, "small-sea/cycles") | contents(any_store, "small-sea/latest.json") == before
 
 
-def test_what_is_published_opens_and_is_the_days_ocean_held(goms: Goms, folder_store: Store) -> None:
-    assert goms.run(FIRST, folder_store).code == 0
-    with product(folder_store, FIRST, "ocean") as ocean, product(folder_store, FIRST, "waves") as waves:
+def test_what_is_published_opens_and_is_the_days_ocean_held(both_days: tuple[Store, Store]) -> None:
+    store = both_days[0]
+    with product(store, FIRST, "ocean") as ocean, product(store, FIRST, "waves") as waves:
         assert list(ocean["time"].dt.strftime("%Y-%m-%d").values[[0, 1, -1]]) == [FIRST, SECOND, "2023-01-07"]
         assert ocean["to"].dims == ("time", "depth", "latitude", "longitude")
         assert float(ocean["to"].isel(time=0).max()) == pytest.approx(24.5, abs=1.5)  # 22 + 5 * plane, see the files
@@ -54,12 +57,12 @@ def test_what_is_published_opens_and_is_the_days_ocean_held(goms: Goms, folder_s
         assert ocean.attrs["ocean"] == "synthetic twin: not the real ocean"
 
 
-def test_latest_never_moves_back(goms: Goms, folder_store: Store) -> None:
+def test_latest_moves_forward_and_never_back(both_days: tuple[Store, Store], here: Here, folder_store: Store) -> None:
+    assert newest(both_days[0]) == "20230101T00"
+    assert newest(both_days[1]) == "20230102T00"
     for day in (SECOND, FIRST):
-        assert goms.run(day, folder_store).code == 0
-        newest = latest(folder_store, "small-sea")
-        assert newest is not None
-        assert newest.cycle == "20230102T00"
+        assert here.run(day, folder_store).code == 0
+        assert newest(folder_store) == "20230102T00"
     assert publish.published(folder_store, CYCLES[FIRST]) == 1
 
 
@@ -73,28 +76,22 @@ def test_latest_never_moves_back(goms: Goms, folder_store: Store) -> None:
     ids=["taking in", "forecasting", "drawing"],
 )
 def test_a_killed_run_shows_readers_nothing_and_the_next_completes_it(
-    goms: Goms, folder_store: Store, tmp_path: Path, seen: str
+    goms: Goms, first_day: Store, both_days: tuple[Store, Store], seen: str
 ) -> None:
-    assert goms.run(FIRST, folder_store).code == 0
+    """The restart state is of lead day 2, so that the second of the kills lies between it and the next."""
     goms.environment["GOMS_RESTART_EVERY_DAYS"] = "2"
-    killed = goms.start("run", SECOND, *goms.request(folder_store))
-    stop_when(killed, folder_store, seen, signal.SIGKILL)
+    killed = goms.start("run", SECOND, *goms.request(first_day))
+    stop_when(killed, first_day, seen, signal.SIGKILL)
     assert finish(killed).code == -signal.SIGKILL
-    newest = latest(folder_store, "small-sea")
-    assert newest is not None
-    assert newest.cycle == "20230101T00"
-    assert publish.published(folder_store, CYCLES[SECOND]) is None
-    again = goms.run(SECOND, folder_store)
+    assert newest(first_day) == "20230101T00"
+    assert publish.published(first_day, CYCLES[SECOND]) is None
+    again = goms.run(SECOND, first_day)
     assert again.code == 0, again.err
     assert "reused  take in the ocean" in again.err
-    undisturbed = Store(tmp_path / "undisturbed")
-    assert goms.run(SECOND, undisturbed).code == 0
+    assert newest(first_day) == "20230102T00"
     for name in ("ocean.zarr", "waves.zarr", "quicklooks"):
         prefix = f"{CYCLES[SECOND].revision_prefix(1)}/{name}"
-        assert contents(folder_store, prefix) == contents(undisturbed, prefix) != {}
-    newest = latest(folder_store, "small-sea")
-    assert newest is not None
-    assert newest.cycle == "20230102T00"
+        assert contents(first_day, prefix) == contents(both_days[1], prefix) != {}
 
 
 def test_a_run_goes_on_from_its_restart_state(goms: Goms, folder_store: Store) -> None:
@@ -110,15 +107,12 @@ def test_a_run_goes_on_from_its_restart_state(goms: Goms, folder_store: Store) -
     assert [Path(folder_store.address(shard % lead)).stat().st_mtime_ns for lead in range(3)] == written
 
 
-def test_a_run_killed_between_its_manifest_and_latest_is_completed(goms: Goms, folder_store: Store) -> None:
-    assert goms.run(FIRST, folder_store).code == 0
-    folder_store.delete("small-sea/latest.json")
-    before = contents(folder_store, "small-sea/cycles")
-    assert goms.run(FIRST, folder_store).code == 0
-    newest = latest(folder_store, "small-sea")
-    assert newest is not None
-    assert newest.cycle == "20230101T00"
-    assert contents(folder_store, "small-sea/cycles") == before
+def test_a_run_killed_between_its_manifest_and_latest_is_completed(here: Here, first_day: Store) -> None:
+    first_day.delete("small-sea/latest.json")
+    before = contents(first_day, "small-sea/cycles")
+    assert here.run(FIRST, first_day).code == 0
+    assert newest(first_day) == "20230101T00"
+    assert contents(first_day, "small-sea/cycles") == before
 
 
 @pytest.mark.parametrize("where", ["folder_store", pytest.param("s3_store", marks=pytest.mark.server)])
@@ -137,30 +131,30 @@ def test_of_two_runs_one_publishes_and_the_other_says_who_is_at_it(
     assert publish.published(store, CYCLES[FIRST]) == 1
 
 
-def test_an_input_that_is_not_there_is_exit_3(goms: Goms, folder_store: Store) -> None:
-    answer = goms.run("2023-01-09", folder_store)
+def test_an_input_that_is_not_there_is_exit_3(here: Here, folder_store: Store) -> None:
+    answer = here.run("2023-01-09", folder_store)
     assert answer.code == 3
     assert "2023-01-09" in answer.sentence
     assert "Traceback" not in answer.err
     assert folder_store.objects("small-sea/cycles") == []
 
 
-def test_an_input_that_lies_is_exit_4(goms: Goms, folder_store: Store, tmp_path: Path) -> None:
+def test_an_input_that_lies_is_exit_4(here: Here, folder_store: Store, tmp_path: Path) -> None:
     """Degrees Celsius that are kelvin: 22 degC is said to be 295 degC."""
-    inputs = shutil.copytree(goms.inputs, tmp_path / "kelvin")
+    inputs = shutil.copytree(here.inputs, tmp_path / "kelvin")
     with netCDF4.Dataset(inputs / "hycom.nc", "a") as file:
         file["water_temp"].add_offset = np.float32(293.15)
-    answer = goms._replace(inputs=inputs).run(FIRST, folder_store)
+    answer = here._replace(inputs=inputs).run(FIRST, folder_store)
     assert answer.code == 4
     assert answer.sentence.startswith("goms: needed to ")
     assert "Traceback" not in answer.err
-    assert latest(folder_store, "small-sea") is None
+    assert newest(folder_store) is None
 
 
-def test_what_may_lack_is_left_out_with_its_reason(goms: Goms, folder_store: Store, tmp_path: Path) -> None:
-    inputs = shutil.copytree(goms.inputs, tmp_path / "calm")
+def test_what_may_lack_is_left_out_with_its_reason(here: Here, folder_store: Store, tmp_path: Path) -> None:
+    inputs = shutil.copytree(here.inputs, tmp_path / "calm")
     (inputs / "era5_waves.nc").unlink()
-    answer = goms._replace(inputs=inputs).run(FIRST, folder_store)
+    answer = here._replace(inputs=inputs).run(FIRST, folder_store)
     assert answer.code == 0, answer.err
     manifest = publish.read_manifest(folder_store, CYCLES[FIRST], 1)
     assert manifest is not None
@@ -172,20 +166,18 @@ def test_what_may_lack_is_left_out_with_its_reason(goms: Goms, folder_store: Sto
     assert "without waves" in answer.err
 
 
-def test_verification_is_kept_beside_the_forecasts(goms: Goms, folder_store: Store) -> None:
+def test_verification_is_kept_beside_the_forecasts(here: Here, first_day: Store) -> None:
     """Persistence against persistence: the same error, and of the next day only, for no later one is there."""
-    assert goms.run(FIRST, folder_store).code == 0
-    published = contents(folder_store, "small-sea/cycles")
-    options = ("--system", "small-sea", "--inputs", goms.inputs, "--store", folder_store.uri)
-    answer = goms("verify", FIRST, *options, "--leads", "1,5")
+    published = contents(first_day, "small-sea/cycles")
+    options = ("--system", "small-sea", "--inputs", here.inputs, "--store", first_day.uri)
+    answer = here("verify", FIRST, *options, "--leads", "1,5")
     assert answer.code == 0, answer.err
-    waves = json.loads(folder_store.read_bytes("small-sea/scores/20230101T00/r1/waves.json"))
+    waves = json.loads(first_day.read_bytes("small-sea/scores/20230101T00/r1/waves.json"))
     assert {row["lead_day"] for row in waves["rows"]} == {1}
     assert all(row["rmse"] == row["persistence"] for row in waves["rows"])
     # swh = 2.5 + plane * (1 + 0.01 hour): after 24 hours the field has grown by 0.24 * plane, plane within -1..1
     (height,) = [row for row in waves["rows"] if row["variable"] == "swh"]
     assert 0.01 < height["rmse"] < 0.24
-    assert folder_store.exists("small-sea/scores/20230101T00/r1/skill_ocean_to.png")
-    assert contents(folder_store, "small-sea/cycles") == published
-    assert goms("verify", FIRST, *options, "--leads", "5").code == 3
-    assert goms("verify", SECOND, *options).code == 6
+    assert first_day.exists("small-sea/scores/20230101T00/r1/skill_ocean_to.png")
+    assert contents(first_day, "small-sea/cycles") == published
+    assert here("verify", FIRST, *options, "--leads", "5").code == 3
