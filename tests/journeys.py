@@ -125,10 +125,11 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def small_sea(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The small sea's files and its masks."""
+    """The small sea's files, and its masks beside those of the other systems."""
     folder = tmp_path_factory.mktemp("small-sea")
     inputs, scratch = small_goms.write_inputs(folder / "inputs"), folder / "scratch"
     scratch.mkdir()
+    shutil.copytree(landmask.FOLDER, folder / "masks")
     small_goms.make_masks(folder / "masks", inputs, scratch)
     return inputs, folder / "masks"
 
