@@ -73,7 +73,7 @@ PAPER = Architecture(
 
 TWIN = Architecture(
     out_channels=61, in_channels=67, rows=180, columns=360, patch=4, halo=1,
-    encoder_dim=256, encoder_depth=2, decoder_dim=256, decoder_depth=2,
+    encoder_dim=192, encoder_depth=2, decoder_dim=192, decoder_depth=2,
 )  # fmt: skip
 """The same at 1 degree, small enough to train on two cores and to be kept beside the code."""
 

@@ -9,10 +9,11 @@ class Recipe(BaseModel):
     """One way to train.
 
     Three stages: ``pretraining_steps`` of one-day steps with masking; ``tuning_steps`` of ``rollout_days`` steps with
-    gradient, started anywhere in rollouts of up to ``longest_lead`` days that the model itself made; ``head_steps`` of
-    the heads on the frozen backbone, on such rollouts again.
+    gradient, started anywhere in rollouts of up to ``tuning_lead`` days that the model itself made; ``head_steps`` of
+    the heads on the frozen backbone, on such rollouts of up to ``head_lead`` days.
 
-    ``mask_schedule``: (until this fraction of pretraining, this share of tokens is masked). ``pool``: rollouts kept
+    ``relative_tuning``: tuning goes down the logarithm of the loss, so that short leads, whose errors are small, count
+    as much as long ones. ``mask_schedule``: (until this fraction of pretraining, this share of tokens is masked). ``pool``: rollouts kept
     going at once. ``single_level_weight``: weight in the loss of a channel that has no depth, against one that has.
     ``mixed_precision``: perceptrons in bfloat16 (spectral blocks and embeddings stay float32). ``statistics_days``:
     pairs of days, spread evenly, that statistics are measured on; 0: all.
@@ -26,9 +27,11 @@ class Recipe(BaseModel):
     pretraining_rate: float = Field(default=1e-3, gt=0)
     mask_schedule: tuple[tuple[float, float], ...] = ((1.0, 0.0),)
     tuning_steps: int = Field(ge=0)
-    tuning_rate: float = Field(default=3e-4, gt=0)
+    tuning_rate: float = Field(default=1e-4, gt=0)
     rollout_days: int = Field(default=2, ge=1)
-    longest_lead: int = Field(default=30, ge=1)
+    relative_tuning: bool = True
+    tuning_lead: int = Field(default=10, ge=1)
+    head_lead: int = Field(default=30, ge=1)
     pool: int = Field(default=12, gt=0)
     head_steps: int = Field(default=0, ge=0)
     head_rate: float = Field(default=1e-3, gt=0)
@@ -53,13 +56,13 @@ SHORT_MASKING = ((0.02, 0.0), (0.08, 0.5), (0.15, 0.25), (1.0, 0.0))
 
 PAPER_RECIPE = Recipe(
     batch=32, pretraining_steps=150 * 4015 // 32, mask_schedule=PAPER_MASKING, tuning_steps=4015 // 32,
-    tuning_rate=1e-4, longest_lead=2, pool=64, head_steps=100 * 4015 // 32, mixed_precision=True,
+    tuning_lead=2, pool=64, head_steps=100 * 4015 // 32, mixed_precision=True,
     single_level_weight=1.0,
 )  # fmt: skip
 """AI-GOMS: 150 epochs of 11 years, batch 32, fine-tuned over 2 steps, heads 100 epochs (arXiv 2308.03152)."""
 
 TWIN_RECIPE = Recipe(
-    batch=1, pretraining_steps=2600, mask_schedule=SHORT_MASKING, tuning_steps=1500, head_steps=2500,
+    batch=1, pretraining_steps=3500, mask_schedule=SHORT_MASKING, tuning_steps=500, head_steps=1300,
     mixed_precision=True, statistics_days=120,
 )  # fmt: skip
 """The twin at 1 degree in about three quarters of an hour on two cores."""

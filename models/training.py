@@ -128,14 +128,14 @@ def tune(suite: Suite, reader: Reader, plan: Plan, report: Callable[[Progress], 
     recipe, steps = plan.recipe, plan.recipe.rollout_days
     mask, course = reader.mask("ocean"), _Course("tuning", suite.ocean, recipe.tuning_steps, recipe.tuning_rate,
                                                  plan.recipe, report)  # fmt: skip
-    loss_of, pool = _OceanLoss(suite, mask, plan), _pool(reader, plan, ("ocean",), steps, 3)
+    loss_of, pool = _OceanLoss(suite, mask, plan), _pool(reader, plan, ("ocean",), steps, recipe.tuning_lead)
     for draw in pool.draws(recipe.tuning_steps, ("ocean",)):
         ocean, loss = draw.fields()["ocean"], torch.zeros(())
         for number in range(steps):
             with _precision(recipe):
                 ocean = suite.ocean(ocean, draw.forcing(number), mask).ocean
             loss = loss + loss_of(ocean, draw.truth["ocean"][:, number]) / steps
-        _settle(course.take(loss), draw, {"ocean": ocean}, steps)
+        _settle(course.take(loss, relative=recipe.relative_tuning), draw, {"ocean": ocean}, steps)
 
 
 def train_heads(suite: Suite, reader: Reader, plan: Plan, report: Callable[[Progress], None]) -> None:
@@ -151,7 +151,7 @@ def train_heads(suite: Suite, reader: Reader, plan: Plan, report: Callable[[Prog
         _RefinementLoss(suite, reader, plan),
     )
     masks = {name: reader.mask(name) for name in ("ocean", *states)}
-    pool = _pool(reader, plan, ("ocean", *states), 1, 5)
+    pool = _pool(reader, plan, ("ocean", *states), 1, recipe.head_lead)
     truths = ("ocean", "kuroshio", *states) if suite.kuroshio is not None else states
     for draw in pool.draws(recipe.head_steps, truths):
         fields, forcing = draw.fields(), draw.forcing(0)
@@ -187,12 +187,12 @@ class _Course:
         )
         self.step = 0
 
-    def take(self, loss: Tensor) -> float:
-        """One step down this loss; a loss that is not a number moves nothing. The loss as a number."""
+    def take(self, loss: Tensor, *, relative: bool = False) -> float:
+        """One step down this loss, or its logarithm; one that is not a number moves nothing. The loss as a number."""
         value, rate = float(loss.detach()), float(self.schedule.get_last_lr()[0])
         if math.isfinite(value):
             self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            (loss.log() if relative else loss).backward()  # type: ignore[no-untyped-call]
             for part in self.parts:
                 nn.utils.clip_grad_norm_(part.parameters(), self.limit)
             self.optimiser.step()
@@ -266,10 +266,10 @@ class _RefinementLoss:
         return relative_error(fine, truth, self.head.residual, self.weights)
 
 
-def _pool(reader: Reader, plan: Plan, kinds: tuple[str, ...], steps: int, stream: int) -> RolloutPool:
+def _pool(reader: Reader, plan: Plan, kinds: tuple[str, ...], steps: int, longest: int) -> RolloutPool:
     r = plan.recipe
-    return RolloutPool(reader, kinds, size=r.pool, batch=r.batch, steps=steps, longest=r.longest_lead,
-                       generator=torch.Generator().manual_seed(r.seed + stream))  # fmt: skip
+    return RolloutPool(reader, kinds, size=r.pool, batch=r.batch, steps=steps, longest=longest,
+                       generator=torch.Generator().manual_seed(r.seed + len(kinds)))  # fmt: skip
 
 
 def _pairs(reader: Reader, batch: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:

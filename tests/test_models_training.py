@@ -20,7 +20,7 @@ from tests.toy_ocean import FORCING, LATITUDE, ToyDays, coast
 
 RECIPE = Recipe(
     seed=1, batch=4, pretraining_steps=160, pretraining_rate=3e-3, mask_schedule=((0.05, 0.0), (0.15, 0.5), (1.0, 0.0)),
-    tuning_steps=60, tuning_rate=1e-3, longest_lead=10, pool=16, head_steps=120, head_rate=3e-3,
+    tuning_steps=60, tuning_rate=1e-3, tuning_lead=10, head_lead=10, pool=16, head_steps=120, head_rate=3e-3,
 )  # fmt: skip
 TINY = RECIPE.model_copy(update={"pretraining_steps": 4, "tuning_steps": 3, "head_steps": 3, "pool": 4})
 HELD_OUT = ToyDays(60, phase=100.25)
