@@ -116,8 +116,8 @@ def _record(rung: _Rung, request: Request, stamp: datetime) -> InputRecord:
 
 
 def _lack(source: Source, request: Request, missing: tuple[str, ...]) -> str:
-    place = f"{source.title} in {request.inputs}" if request.inputs else source.title
-    return f"{place} does not hold {_listed(missing)} for {request.when:%Y-%m-%dT%HZ}"
+    """Published as the reason of a degradation: it must not tell where on our machines the inputs lie."""
+    return f"{source.title} does not hold {_listed(missing)} for {request.when:%Y-%m-%dT%HZ}"
 
 
 def _because(lack: InputUnavailable | str) -> str:
@@ -132,7 +132,8 @@ def _unfinished(
         return absences[0]
     return InputRefused(
         f"{_listed(missing)} for the {request.kind} input", found="; ".join(map(_because, lacks)),
-        where=f"the ladder {', '.join(ladder.sources)}", action="fetch what is missing and run again",
+        where=f"the ladder {', '.join(ladder.sources)} over {request.inputs or 'no inputs folder'}",
+        action="fetch what is missing and run again",
     )  # fmt: skip
 
 

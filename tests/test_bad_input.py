@@ -116,7 +116,7 @@ def _longitude_repeated(file: netCDF4.Dataset) -> None:
 
 
 FAULTS = {
-    "missing variable": Fault(_renamed, r"needed so for the ocean input; found HYCOM in \S+ does not hold so for 2023"),
+    "missing variable": Fault(_renamed, r"found HYCOM does not hold so for 2023.*; in the ladder hycom over \S+;"),
     "missing depth": Fault(_depth_moved, r"found no level at 125 m"),
     "depth given twice": Fault(_depth_twice, r"found several at 6 m"),
     "temperature in K": Fault(_units("water_temp", "K"), r"written as one of 'degC'.*; found units 'K'"),
