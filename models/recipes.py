@@ -13,10 +13,10 @@ class Recipe(BaseModel):
     the heads on the frozen backbone, on such rollouts of up to ``head_lead`` days.
 
     ``relative_tuning``: tuning goes down the logarithm of the loss, so that short leads, whose errors are small, count
-    as much as long ones. ``mask_schedule``: (until this fraction of pretraining, this share of tokens is masked). ``pool``: rollouts kept
-    going at once. ``single_level_weight``: weight in the loss of a channel that has no depth, against one that has.
-    ``mixed_precision``: perceptrons in bfloat16 (spectral blocks and embeddings stay float32). ``statistics_days``:
-    pairs of days, spread evenly, that statistics are measured on; 0: all.
+    as much as long ones. ``mask_schedule``: (until this fraction of pretraining, this share of tokens is masked).
+    ``pool``: rollouts kept going at once. ``single_level_weight``: weight in the loss of a channel that has no depth,
+    against one that has. ``mixed_precision``: perceptrons in bfloat16 (spectral blocks and embeddings stay float32).
+    ``statistics_days``: pairs of days, spread evenly, that statistics are measured on; 0: all.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -57,12 +57,12 @@ SHORT_MASKING = ((0.02, 0.0), (0.08, 0.5), (0.15, 0.25), (1.0, 0.0))
 PAPER_RECIPE = Recipe(
     batch=32, pretraining_steps=150 * 4015 // 32, mask_schedule=PAPER_MASKING, tuning_steps=4015 // 32,
     tuning_lead=2, pool=64, head_steps=100 * 4015 // 32, mixed_precision=True,
-    single_level_weight=1.0,
+    relative_tuning=False, single_level_weight=1.0,
 )  # fmt: skip
 """AI-GOMS: 150 epochs of 11 years, batch 32, fine-tuned over 2 steps, heads 100 epochs (arXiv 2308.03152)."""
 
 TWIN_RECIPE = Recipe(
-    batch=1, pretraining_steps=3500, mask_schedule=SHORT_MASKING, tuning_steps=500, head_steps=1300,
+    batch=1, pretraining_steps=2200, mask_schedule=SHORT_MASKING, tuning_steps=300, head_steps=1000,
     mixed_precision=True, statistics_days=120,
 )  # fmt: skip
 """The twin at 1 degree in about three quarters of an hour on two cores."""
