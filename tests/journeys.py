@@ -22,8 +22,8 @@ from pipeline.settings import prefect_defaults
 from pipeline.store import Store
 
 HERE = Path(__file__).parent
-PATIENCE_SECONDS = 180
-"""Longest wait for a process or an object: a run takes some ten seconds on two busy cores."""
+PATIENCE_SECONDS = 600
+"""Longest wait for a process or an object: a run takes some five seconds, many times that on a busy machine."""
 
 
 class Answer(NamedTuple):

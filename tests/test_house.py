@@ -18,6 +18,7 @@ import pytest
 import readme_map
 
 from pipeline import channels, products, systems, variables
+from pipeline.settings import Settings
 from pipeline.sources import SOURCES
 from pipeline.variables import Variable
 
@@ -266,3 +267,12 @@ def test_the_project_speaks_of_itself_alone() -> None:
 def test_secrets_are_not_kept() -> None:
     patterns = re.compile(rb"AKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY-----")
     assert [relative(path) for path in tracked() if patterns.search(path.read_bytes())] == []
+
+
+@pytest.mark.parametrize("word", [
+    *(f"| `{entry.name}` |" for entry in systems.SYSTEMS),
+    *(f"`GOMS_{name.upper()}" for name in Settings.model_fields),
+    *(f"| {code} |" for code in range(8)),
+])  # fmt: skip
+def test_readme_tells_every_system_setting_and_exit_code(word: str) -> None:
+    assert word in (ROOT / "README.md").read_text()
