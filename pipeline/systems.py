@@ -87,6 +87,10 @@ TWIN = System(
     products=p.PRODUCTS,
 )  # fmt: skip
 
+_CORAL_SEA_MODEL = CheckpointPin(
+    folder="coral-sea", sha256="5cba19da531dfb0be7af5578d2c4a04f3ee5f69f74625625d553c705b026f904"
+)
+
 CORAL_SEA = System(
     name="coral-sea", title="Coral Sea on HYCOM's own points, 0.2 x 0.4 degrees", region="Coral Sea",
     grid=Grid(south=-24.64, west=144.96, latitude_step=0.2, longitude_step=0.4, rows=44, columns=24),
@@ -97,7 +101,7 @@ CORAL_SEA = System(
         Ladder(kind=Kind.WAVES, sources=("era5",), required=False),
         Ladder(kind=Kind.BIOGEOCHEMISTRY, sources=("nobm",), required=False),
     ),
-    products=(p.OCEAN,),
+    products=(p.OCEAN,), checkpoint=_CORAL_SEA_MODEL,
 )  # fmt: skip
 
 CORAL_SEA_TWIN = System(
@@ -107,7 +111,7 @@ CORAL_SEA_TWIN = System(
         Ladder(kind=Kind.OCEAN, sources=("twin",), required=True),
         Ladder(kind=Kind.SURFACE, sources=("twin", "climatology"), required=True),
     ),
-    products=(p.OCEAN,),
+    products=(p.OCEAN,), checkpoint=_CORAL_SEA_MODEL,
 )  # fmt: skip
 """Where the Coral Sea's model is trained and rehearsed: no real archive of that sea is long enough at hand."""
 
