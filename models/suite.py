@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -16,6 +17,12 @@ from models.ocean import OceanModel
 
 STATE_HEADS = ("waves", "biogeochemistry")
 """The heads that carry a state of their own, by the name of their array."""
+
+LEAST = {"to": -2.1, "so": 0.0}
+"""What no sea water is below, by the variable of a channel's label: its freezing point [degC], and no salt at all.
+
+A rollout may not drift below it: -2.1 degC freezes water of salinity 38 (UNESCO 1983 formula), fresher water earlier.
+"""
 
 Fields = Mapping[str, Tensor]
 """By array name: ``ocean``, ``waves``, ``biogeochemistry``; (batch, channels, rows, columns), physical, 0 on land."""
@@ -46,17 +53,23 @@ class Suite(nn.Module):
         self.heads = nn.ModuleDict(dict(heads))
 
     def advance(self, fields: Fields, forcing: Tensor, masks: Fields) -> Advance:
-        """Day n -> n + 1 of the ocean and of each head whose state is there.
+        """Day n -> n + 1 of the ocean, kept above ``LEAST``, and of each head whose state is there.
 
         ``forcing``: (batch, forcing channels, rows, columns), physical, on day n. ``masks``: for each array (channels,
         rows, columns), 1 on ocean.
         """
         step = self.ocean(fields["ocean"], forcing, masks["ocean"])
         variables = self.advance_heads(fields, forcing, masks, step.features)
-        following = {"ocean": step.ocean}
+        following = {"ocean": torch.maximum(step.ocean, self.least) * masks["ocean"]}
         for name, values in variables.items():
             following[name] = self.head(name).transforms.inverse(values) * masks[name]
         return Advance(following, variables, step.features)
+
+    @property
+    def least(self) -> Tensor:
+        """The lower limit of each ocean channel, (channels, 1, 1)."""
+        limits = [LEAST.get(label.partition("@")[0], -math.inf) for label in self.labels.ocean]
+        return torch.tensor(limits)[:, None, None]
 
     def advance_heads(self, fields: Fields, forcing: Tensor, masks: Fields, features: Tensor) -> dict[str, Tensor]:
         """The heads' model variables on day n + 1, from everything on day n and the features of the step."""
