@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -58,37 +59,35 @@ class TrainingDays(Protocol):
 
 
 class Reader:
-    """Training days as tensors, zero on land; days already read are kept as long as they fit in ``hold_bytes``.
+    """Training days as tensors, zero on land; ocean days already read are kept as long as they fit in ``hold_bytes``.
 
-    ``span``: first and last day that may be seen. Threads take turns.
+    They are kept in one block that is never given back: single days among a training step's short-lived tensors
+    would leave holes that the heap cannot use again. ``span``: first and last day that may be seen. Threads take turns.
     """
 
     def __init__(self, days: TrainingDays, hold_bytes: int = 0, span: tuple[int, int | None] = (0, None)) -> None:
-        self.days, self.hold_bytes, self.span = days, hold_bytes, span
-        self._held: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
-        self._size, self._turn = 0, Lock()
+        self.days, self.span, self._turn = days, span, Lock()
+        shape = days.ocean(int(self.starts(1)[0])).shape
+        self._block = torch.empty(hold_bytes // (4 * math.prod(shape)), *shape)
+        self._places: OrderedDict[int, int] = OrderedDict()
 
     def field(self, kind: str, day: int) -> Tensor:
         """(channels, rows, columns) of ``ocean``, ``waves``, ``biogeochemistry`` or ``kuroshio``, zero on land."""
         with self._turn:
-            return self._field((kind, day))
+            return self._ocean(day) if kind == "ocean" and len(self._block) else self._read(kind, day)
 
-    def _field(self, key: tuple[str, int]) -> Tensor:
-        if key in self._held:
-            self._held.move_to_end(key)
-            return self._held[key]
-        values: Array = getattr(self.days, key[0])(key[1])
-        tensor = torch.from_numpy(np.nan_to_num(values, nan=0.0))
-        if self.hold_bytes:
-            self._keep(key, tensor)
-        return tensor
+    def _ocean(self, day: int) -> Tensor:
+        if day in self._places:
+            self._places.move_to_end(day)
+        else:
+            full = len(self._places) == len(self._block)
+            place = self._places.popitem(last=False)[1] if full else len(self._places)
+            self._block[place] = self._read("ocean", day)
+            self._places[day] = place
+        return self._block[self._places[day]].clone()
 
-    def _keep(self, key: tuple[str, int], tensor: Tensor) -> None:
-        self._held[key] = tensor
-        self._size += tensor.nbytes
-        while self._size > self.hold_bytes:
-            _, dropped = self._held.popitem(last=False)
-            self._size -= dropped.nbytes
+    def _read(self, kind: str, day: int) -> Tensor:
+        return torch.from_numpy(np.nan_to_num(getattr(self.days, kind)(day), nan=0.0))
 
     def forcing(self, start: int, steps: int) -> Tensor:
         """(steps, channels, rows, columns): see ``TrainingDays.forcing``."""

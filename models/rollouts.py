@@ -45,7 +45,8 @@ class Draw(NamedTuple):
     def put_back(self, fields: dict[str, Tensor], steps: int) -> None:
         """Let the rollouts stand at what was forecast ``steps`` later."""
         for number, rollout in enumerate(self.rollouts):
-            rollout.fields = {kind: values[number].detach().clone() for kind, values in fields.items()}
+            for kind, values in fields.items():
+                rollout.fields[kind].copy_(values[number].detach())
             rollout.lead += steps
 
     def abandon(self) -> None:
@@ -73,7 +74,7 @@ class RolloutPool:
     def _draw(self, turn: list[Rollout | None], truths: tuple[str, ...]) -> Draw:
         for place, rollout in enumerate(turn):
             if rollout is None or rollout.lead + self.steps > rollout.end:
-                turn[place] = self._begin()
+                turn[place] = self._begin(rollout)
         rollouts = [rollout for rollout in turn if rollout is not None]
         return Draw(rollouts, {kind: torch.stack([self._followed(kind, rollout) for rollout in rollouts])
                                for kind in truths})  # fmt: skip
@@ -82,10 +83,13 @@ class RolloutPool:
         first = rollout.start + rollout.lead + 1
         return torch.stack([self.reader.field(kind, day) for day in range(first, first + self.steps)])
 
-    def _begin(self) -> Rollout:
+    def _begin(self, ended: Rollout | None) -> Rollout:
+        """A rollout from another day, in the place of one that has ended: its tensors are used again."""
         end = self._random(self.steps, self.longest + 1)
         start = int(self._starts[end][self._random(0, self._starts[end].size)])
         fields = {kind: self.reader.field(kind, start) for kind in self.kinds}
+        if ended is not None:
+            fields = {kind: ended.fields[kind].copy_(values) for kind, values in fields.items()}
         return Rollout(start, 0, end, fields, self.reader.forcing(start, end))
 
     def _random(self, low: int, high: int) -> int:
