@@ -5,6 +5,7 @@ A state head carries its own state and takes it to the next day; the downscaling
 
 from __future__ import annotations
 
+import math
 from typing import Self
 
 import torch
@@ -20,7 +21,8 @@ class StateHeadArchitecture(BaseModel):
     """A head with a state of its own on its own grid, which covers the same area as the ocean's.
 
     ``transforms`` and ``floors``: one per channel (see ``models.normalisation.Transform``); floors that are left out
-    are measured by training. ``forcing``: the forcing channels it reads itself (labels); the rest reaches it through
+    are measured by training. ``ceilings``: what the training days never exceeded, in physical units; a rollout does
+    not either. ``forcing``: the forcing channels it reads itself (labels); the rest reaches it through
     the features.
     """
 
@@ -29,6 +31,7 @@ class StateHeadArchitecture(BaseModel):
     channels: tuple[str, ...] = Field(min_length=1)
     transforms: tuple[Transform, ...]
     floors: tuple[float, ...] = ()
+    ceilings: tuple[float, ...] = ()
     forcing: tuple[str, ...] = ()
     rows: int = Field(gt=0)
     columns: int = Field(gt=0)
@@ -41,7 +44,9 @@ class StateHeadArchitecture(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if len(self.channels) != len(self.transforms) or len(self.floors) not in (0, len(self.channels)):
+        if len(self.channels) != len(self.transforms) or any(
+            len(limits) not in (0, len(self.channels)) for limits in (self.floors, self.ceilings)
+        ):
             raise ValueError("a head needs one transform (and one floor, where given) for each channel")
         if self.rows % self.patch or self.columns % self.patch:
             raise ValueError(f"{self.rows} x {self.columns} cells do not divide into patches of {self.patch}")
@@ -69,6 +74,14 @@ class StateHead(nn.Module):
         self.mixing = nn.Sequential(*(FourierBlock(a.dim, a.blocks) for _ in range(a.depth)))
         self.norm, self.projection = nn.LayerNorm(a.dim), PatchProjection(a.dim, self.transforms.variables, a.patch)
         self.register_buffer("position", position_embedding(*a.token_shape, a.dim), persistent=False)
+
+    def limited(self, physical: Tensor) -> Tensor:
+        """Fields (batch, channels, rows, columns) no higher than the ceilings, but for angles: rollouts can drift."""
+        a = self.architecture
+        if not a.ceilings:
+            return physical
+        most = [math.inf if kind == "angle" else top for kind, top in zip(a.transforms, a.ceilings, strict=True)]
+        return torch.minimum(physical, torch.tensor(most)[:, None, None])
 
     def forward(self, physical: Tensor, features: Tensor, forcing: Tensor, mask: Tensor) -> Tensor:
         """Model variables (batch, variables, rows, columns) one day on, zero on land.

@@ -62,7 +62,8 @@ class Suite(nn.Module):
         variables = self.advance_heads(fields, forcing, masks, step.features)
         following = {"ocean": torch.maximum(step.ocean, self.least) * masks["ocean"]}
         for name, values in variables.items():
-            following[name] = self.head(name).transforms.inverse(values) * masks[name]
+            head = self.head(name)
+            following[name] = head.limited(head.transforms.inverse(values)) * masks[name]
         return Advance(following, variables, step.features)
 
     @property

@@ -316,7 +316,8 @@ def _measured_forcing(reader: Reader, plan: Plan) -> Measured:
 def _measured_head(reader: Reader, plan: Plan, name: str) -> tuple[StateHeadCard, Measured]:
     architecture: StateHeadArchitecture = getattr(plan, name)
     if not architecture.floors:
-        architecture = architecture.model_copy(update={"floors": _floors(reader, plan, name, architecture)})
+        limits = {"floors": _floors(reader, plan, name, architecture), "ceilings": _ceilings(reader, plan, name)}
+        architecture = architecture.model_copy(update=limits)
     transforms, mask = Transforms(architecture.transforms, architecture.floors), reader.mask(name)
     repeats = torch.tensor([2 if kind == "angle" else 1 for kind in architecture.transforms])
     labels = tuple(np.repeat(architecture.channels, repeats.numpy()).tolist())
@@ -342,6 +343,12 @@ def _floors(reader: Reader, plan: Plan, name: str, architecture: StateHeadArchit
                                 action="do not model this channel by its logarithm")  # fmt: skip
         floors.append(float(np.quantile(positive.numpy(), FLOOR_QUANTILE)) if kind == "log" else 0.0)
     return tuple(floors)
+
+
+def _ceilings(reader: Reader, plan: Plan, name: str) -> tuple[float, ...]:
+    """The largest value of each channel of a head on the sampled days, in physical units."""
+    most = torch.stack([reader.field(name, day).amax(dim=(1, 2)) for day in _sampled(reader, plan.recipe)])
+    return tuple(float(value) for value in most.amax(dim=0))
 
 
 def _measured_downscaling(reader: Reader, plan: Plan) -> DownscalingCard | None:

@@ -85,7 +85,7 @@ TWIN = System(
         Ladder(kind=Kind.BIOGEOCHEMISTRY, sources=("twin",), required=False),
     ),
     products=p.PRODUCTS,
-    checkpoint=CheckpointPin(folder="twin", sha256="0ee4dc1924f57deb2f8be372a2b1581a77b0d92db83195804dec359605aac7a1"),
+    checkpoint=CheckpointPin(folder="twin", sha256="0284a49510b4cccaa99fd945f293ea30123c8241ea2964a399f4d80020d22db7"),
 )  # fmt: skip
 
 _CORAL_SEA_MODEL = CheckpointPin(
