@@ -75,9 +75,9 @@ class StateHead(nn.Module):
         self.norm, self.projection = nn.LayerNorm(a.dim), PatchProjection(a.dim, self.transforms.variables, a.patch)
         self.register_buffer("position", position_embedding(*a.token_shape, a.dim), persistent=False)
 
-    def limited(self, physical: Tensor) -> Tensor:
-        """Fields (batch, channels, rows, columns) no higher than the ceilings, but for angles: rollouts can drift."""
-        a = self.architecture
+    def physical(self, variables: Tensor) -> Tensor:
+        """Model variables -> fields (batch, channels, rows, columns) no higher than the ceilings, but for angles."""
+        a, physical = self.architecture, self.transforms.inverse(variables)
         if not a.ceilings:
             return physical
         most = [math.inf if kind == "angle" else top for kind, top in zip(a.transforms, a.ceilings, strict=True)]

@@ -1,4 +1,4 @@
-"""How wrong a step is: the relative L2 loss over ocean cells."""
+"""How wrong a step is: relative errors over ocean cells."""
 
 from __future__ import annotations
 
@@ -19,3 +19,17 @@ def relative_error(forecast: Tensor, truth: Tensor, scale: Tensor, weights: Tens
     """
     errors = (forecast - truth) * (weights.sqrt() / scale)
     return (errors.square().sum(dim=(1, 2, 3)) + torch.finfo(torch.float32).eps).sqrt().mean()
+
+
+def channel_errors(forecast: Tensor, truth: Tensor, scale: Tensor, weights: Tensor) -> Tensor:
+    """Root mean square errors per channel in units of ``scale`` (channels, 1, 1): (channels,).
+
+    Fields (batch, channels, rows, columns); ``weights`` (channels, rows, columns) with sum 1 in each channel.
+    """
+    squares = ((forecast - truth) / scale).square() * weights
+    return (squares.sum(dim=(2, 3)).mean(dim=0) + torch.finfo(torch.float32).eps).sqrt()
+
+
+def geometric_mean(errors: Tensor) -> Tensor:
+    """Of positive numbers: going down it lowers each of them by the same share, large or small."""
+    return errors.log().mean().exp()

@@ -124,6 +124,31 @@ class Transforms(nn.Module):
                 parts.append(field.clamp(min=0.0) if kind == "nonnegative" else field)
         return torch.stack(parts, dim=1)
 
+    def judged(self, variables: Tensor) -> Tensor:
+        """Like ``inverse``, but smooth: an angle stays two variables, the components of a vector of (almost) length 1.
+
+        (batch, variables, rows, columns) -> the same shape. Errors of these are errors by which forecasts are judged.
+        """
+        parts: list[Tensor] = []
+        fields = iter(variables.unbind(1))
+        for kind in self.transforms:
+            field = next(fields)
+            if kind == "angle":
+                other = next(fields)
+                length = (field.square() + other.square() + SHORTEST**2).sqrt()
+                parts += [field / length, other / length]
+            elif kind == "log":
+                parts.append(field.clamp(max=LARGEST_LOGARITHM).exp())
+            else:
+                parts.append(field)
+        return torch.stack(parts, dim=1)
+
+
+SHORTEST = 0.1
+"""Vectors much shorter than this have no clear direction: an error in it has no steep gradient."""
+LARGEST_LOGARITHM = 20.0
+"""Physical values above its exponential are no further off in training: their gradient would drown all others."""
+
 
 def _bearing(cosine: Tensor, sine: Tensor) -> Tensor:
     degrees = torch.rad2deg(torch.atan2(sine, cosine)) % 360.0

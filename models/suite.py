@@ -62,8 +62,7 @@ class Suite(nn.Module):
         variables = self.advance_heads(fields, forcing, masks, step.features)
         following = {"ocean": torch.maximum(step.ocean, self.least) * masks["ocean"]}
         for name, values in variables.items():
-            head = self.head(name)
-            following[name] = head.limited(head.transforms.inverse(values)) * masks[name]
+            following[name] = self.head(name).physical(values) * masks[name]
         return Advance(following, variables, step.features)
 
     @property

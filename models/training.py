@@ -19,7 +19,7 @@ from models.checkpoint import FORMAT, About, Card, DownscalingCard, OceanCard, S
 from models.days import Reader, TrainingDays, ahead
 from models.errors import TrainingError
 from models.heads import DownscalingArchitecture, StateHeadArchitecture, bicubic
-from models.losses import cell_weights, relative_error
+from models.losses import cell_weights, channel_errors, geometric_mean, relative_error
 from models.normalisation import Transforms
 from models.recipes import Recipe
 from models.rollouts import Draw, RolloutPool
@@ -159,15 +159,12 @@ def train_heads(suite: Suite, reader: Reader, plan: Plan, report: Callable[[Prog
             with torch.no_grad():
                 step = suite.ocean(fields["ocean"], forcing, masks["ocean"])
             variables = suite.advance_heads(fields, forcing, masks, step.features)
-        loss = torch.zeros(())
-        for name, values in variables.items():
-            loss = loss + losses[name](values, draw.truth[name][:, 0])
+        errors = [losses[name](values, draw.truth[name][:, 0]) for name, values in variables.items()]
         if suite.kuroshio is not None:
-            loss = loss + refine(draw, fields["ocean"], step.ocean, step.features)
-        following = {
-            name: suite.head(name).transforms.inverse(values) * masks[name] for name, values in variables.items()
-        }
-        _settle(course.take(loss), draw, {"ocean": step.ocean, **following}, 1)
+            errors.append(refine(draw, fields["ocean"], step.ocean, step.features))
+        following = {name: suite.head(name).physical(values) * masks[name] for name, values in variables.items()}
+        _settle(course.take(geometric_mean(torch.stack(errors)), relative=True), draw,
+                {"ocean": step.ocean, **following}, 1)  # fmt: skip
 
 
 class _Course:
@@ -227,15 +224,31 @@ class _OceanLoss:
 
 
 class _HeadLoss:
-    """A state head's loss, on its model variables."""
+    """A state head's loss: the geometric mean of its errors, channel by channel, so that each counts alike.
+
+    Errors of the model variables in one-day changes, and of physical values, by which forecasts are judged, in
+    standard deviations of the first day.
+    """
 
     def __init__(self, suite: Suite, reader: Reader, name: str, plan: Plan) -> None:
         self.head = suite.head(name)
         mask = self.head.variable_mask(reader.mask(name))
-        self.weights = cell_weights(mask, _rows(plan, mask), torch.ones(mask.shape[0]))
+        self.weights = mask * _rows(plan, mask)[:, None]
+        self.weights /= self.weights.sum(dim=(1, 2), keepdim=True)
+        first = self.head.transforms.judged(self._variables(reader.field(name, int(reader.starts(1)[0]))[None]))[0]
+        centred = first - (first * self.weights).sum(dim=(1, 2), keepdim=True)
+        self.spread = (centred.square() * self.weights).sum(dim=(1, 2), keepdim=True).sqrt()
 
     def __call__(self, variables: Tensor, truth: Tensor) -> Tensor:
-        return relative_error(variables, self.head.transforms(truth), self.head.state.change, self.weights)
+        head, expected = self.head, self._variables(truth)
+        modelled = channel_errors(variables, expected, head.state.change, self.weights)
+        judged = head.transforms.judged
+        physical = channel_errors(judged(variables), judged(expected), self.spread, self.weights)
+        return geometric_mean(torch.cat((modelled, physical)))
+
+    def _variables(self, physical: Tensor) -> Tensor:
+        variables: Tensor = self.head.transforms(physical)
+        return variables
 
 
 class _RefinementLoss:
@@ -251,14 +264,13 @@ class _RefinementLoss:
 
     def __call__(self, draw: Draw, today: Tensor, forecast: Tensor, features: Tensor) -> Tensor:
         truth, forcing = draw.truth["kuroshio"][:, 0], draw.forcing(0)
-        loss = self._of(forecast, forcing, features, truth) + self._of(
-            draw.truth["ocean"][:, 0], forcing, features, truth
-        )
+        losses = [self._of(forecast, forcing, features, truth),
+                  self._of(draw.truth["ocean"][:, 0], forcing, features, truth)]  # fmt: skip
         fresh = [number for number, rollout in enumerate(draw.rollouts) if rollout.lead == 0]
         if fresh:
             starts = torch.stack([self.reader.field("kuroshio", draw.rollouts[number].start) for number in fresh])
-            loss = loss + self._of(today[fresh], forcing[fresh], features[fresh], starts)
-        return loss
+            losses.append(self._of(today[fresh], forcing[fresh], features[fresh], starts))
+        return geometric_mean(torch.stack(losses))
 
     def _of(self, ocean: Tensor, forcing: Tensor, features: Tensor, truth: Tensor) -> Tensor:
         assert self.surface is not None
