@@ -35,8 +35,23 @@ class CheckpointPin(Entry):
     sha256: str
 
 
+class Schedule(Entry):
+    """When a system's daily cycle is made, and by when it must be there.
+
+    ``cron`` (minute hour * * *, UTC) is when the daily run fires, for the cycle that started ``days_back`` days before
+    the firing's date; ``reason`` says why then. ``publish_by_hours``: after the cycle's start, its deadline.
+    ``skip_after_hours``: a run this much later than the cycle's start is not made by the schedule any more.
+    """
+
+    cron: str
+    days_back: int = Field(ge=0)
+    reason: str
+    publish_by_hours: float = Field(gt=0)
+    skip_after_hours: float = Field(gt=0)
+
+
 class System(Entry):
-    """One forecasting system. Grids that are ``None`` have no product."""
+    """One forecasting system. ``schedule``: ``None`` where it is run by hand alone. Grids that are ``None`` have no product."""
 
     name: str
     title: str
@@ -52,6 +67,7 @@ class System(Entry):
     ladders: tuple[Ladder, ...]
     products: tuple[p.ProductEntry, ...]
     checkpoint: CheckpointPin | None = None
+    schedule: Schedule | None = None
     real_ocean: bool = Field(description="False where the ocean is the twin: nobody may take it for the real one")
 
     def ladder(self, kind: Kind) -> Ladder | None:
@@ -85,6 +101,10 @@ TWIN = System(
         Ladder(kind=Kind.BIOGEOCHEMISTRY, sources=("twin",), required=False),
     ),
     products=p.PRODUCTS,
+    schedule=Schedule(
+        cron="17 6 * * *", days_back=1, publish_by_hours=24.0, skip_after_hours=72.0,
+        reason="yesterday's 12 UTC start, when real archives have it; off the full hour, when everybody else fires",
+    ),
     checkpoint=CheckpointPin(folder="twin", sha256="0284a49510b4cccaa99fd945f293ea30123c8241ea2964a399f4d80020d22db7"),
 )  # fmt: skip
 
@@ -131,6 +151,10 @@ GLOBAL_QUARTER_DEGREE = System(
         Ladder(kind=Kind.BIOGEOCHEMISTRY, sources=("nobm",), required=False),
     ),
     products=p.PRODUCTS,
+    schedule=Schedule(
+        cron="17 6 * * *", days_back=1, publish_by_hours=24.0, skip_after_hours=72.0,
+        reason="HYCOM's 12 UTC analysis is served by the next morning; off the full hour, when everybody else asks",
+    ),
 )  # fmt: skip
 
 SYSTEMS: tuple[System, ...] = (TWIN, CORAL_SEA, CORAL_SEA_TWIN, GLOBAL_QUARTER_DEGREE)

@@ -1,0 +1,76 @@
+"""Commands about forecasts: make, score, look, take home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.commands.options import Day, Debug, Inputs, Seed, StoreUri, SystemName
+from flows.sentences import sentences
+
+
+def run(
+    day: Day,
+    system: SystemName = "twin",
+    inputs: Inputs = None,
+    store: StoreUri = None,
+    forecaster: Annotated[
+        str, typer.Option(help="[bold]checkpoint[/] (the system's own), [bold]persistence[/], or a checkpoint folder.")
+    ] = "checkpoint",
+    seed: Seed = 0,
+    debug: Debug = False,
+) -> None:
+    """Forecast from DATE and publish. A published cycle is left as it is; a killed run is gone on with."""
+    with sentences(debug):
+        from flows import operations
+
+        operations.run(day, system, inputs, store, forecaster, seed, debug=debug)
+
+
+def verify(
+    day: Day,
+    system: SystemName = "twin",
+    inputs: Inputs = None,
+    store: StoreUri = None,
+    leads: Annotated[
+        str, typer.Option(help="Lead days to score, by comma; those that have not been are left out.", metavar="DAYS")
+    ] = "1,5,10,20,30",
+    seed: Seed = 0,
+    debug: Debug = False,
+) -> None:
+    """Score a published forecast against the analyses of its valid days, beside persistence and climatology."""
+    with sentences(debug):
+        from flows import operations
+
+        operations.verify(day, system, inputs, store, leads, seed, debug=debug)
+
+
+def status(
+    system: Annotated[str | None, typer.Option("--system", "-s", help="One system; else all.", metavar="NAME")] = None,
+    store: StoreUri = None,
+    debug: Debug = False,
+) -> None:
+    """What is published, how old it is, whether it is degraded, and what is being made."""
+    with sentences(debug):
+        from flows import status as shown
+
+        shown.show(system, store)
+
+
+def export(
+    product: Annotated[str, typer.Argument(metavar="PRODUCT", help="ocean, waves, biogeochemistry or kuroshio.")],
+    day: Annotated[str, typer.Argument(metavar="[DATE]", help="The forecast's start; else the latest.")] = "latest",
+    system: SystemName = "twin",
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write; else named after the product.", metavar="FILE")
+    ] = None,
+    store: StoreUri = None,
+    debug: Debug = False,
+) -> None:
+    """Write a published product as one netCDF-4 file."""
+    with sentences(debug):
+        from flows import operations
+
+        operations.export(product, day, system, out, store)

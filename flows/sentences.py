@@ -1,0 +1,65 @@
+"""How commands fail: one sentence on stderr and an exit code, its traceback only for those who ask."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import typer
+
+
+@contextmanager
+def sentences(debug: bool) -> Iterator[None]:
+    """Failures that the service knows leave as one sentence on stderr and with their exit code."""
+    from models.errors import ModelError
+    from pipeline.errors import ForecastRefused, GomsError
+
+    try:
+        check_settings()
+        yield
+    except (GomsError, ModelError) as error:
+        code = error.exit_code if isinstance(error, GomsError) else ForecastRefused.exit_code
+        if debug:
+            typer.echo(traceback.format_exc(), err=True)
+        typer.echo(f"goms: {error}", err=True)
+        raise typer.Exit(code) from error
+
+
+def check_settings() -> None:
+    """``UsageError`` where the environment holds a setting that cannot be one."""
+    from pydantic import ValidationError
+
+    from pipeline.errors import UsageError
+    from pipeline.settings import Settings
+
+    try:
+        Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "GOMS_" + "__".join(str(part) for part in first["loc"]).upper()
+        raise UsageError(
+            f"a setting {name} that holds", found=f"{first['input']!r}: {first['msg']}", where="the environment",
+            action="correct it or unset it",
+        ) from error  # fmt: skip
+
+
+def record(text: str) -> Path:
+    """Keep a traceback where ``GOMS_SCRATCH`` says; returns the file."""
+    from flows.clock import now
+    from pipeline.settings import Settings
+
+    path = Settings().scratch / "tracebacks.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as log:
+        log.write(f"{now():%Y-%m-%dT%H:%M:%SZ} goms {' '.join(sys.argv[1:])}\n{text}\n")
+    return path
+
+
+def unknown(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A failure that the service does not know: one sentence, and where its traceback is. Exit code 1."""
+    path = record("".join(traceback.format_exception(kind, error, trace)))
+    typer.echo(f"goms: a fault in goms itself, {kind.__name__}: {error}; its traceback is in {path}", err=True)
