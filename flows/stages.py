@@ -128,7 +128,8 @@ def tidy(run: Run) -> None:
 
 def text_of(run: Run) -> str:
     """What a run's inputs depend on, as text: the system's definition and what the operator said."""
-    return json.dumps({"system": json.loads(run.of.model_dump_json()), "inputs": run.inputs, "seed": run.seed})
+    definition = run.of.model_dump_json(exclude={"schedule"})
+    return json.dumps({"system": json.loads(definition), "inputs": run.inputs, "seed": run.seed})
 
 
 def code_version() -> str:

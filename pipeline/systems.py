@@ -51,7 +51,7 @@ class Schedule(Entry):
 
 
 class System(Entry):
-    """One forecasting system. ``schedule``: ``None`` where it is run by hand alone. Grids that are ``None`` have no product."""
+    """One forecasting system. Grids that are ``None`` have no product; without a ``schedule`` it is run by hand."""
 
     name: str
     title: str
@@ -153,7 +153,7 @@ GLOBAL_QUARTER_DEGREE = System(
     products=p.PRODUCTS,
     schedule=Schedule(
         cron="17 6 * * *", days_back=1, publish_by_hours=24.0, skip_after_hours=72.0,
-        reason="HYCOM's 12 UTC analysis is served by the next morning; off the full hour, when everybody else asks",
+        reason="a night after HYCOM's 12 UTC analysis; off the full hour, when everybody else asks",
     ),
 )  # fmt: skip
 
