@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
 import threading
@@ -36,6 +37,13 @@ class Heartbeat:
         with self._mutex:
             self._held.renew()
 
+    def permit(self) -> None:
+        """Asked before every change to the store; ``CycleHeld`` where another run has taken the cycle over."""
+        if self._lost is not None:
+            raise self._lost
+        with self._mutex:
+            self._held.permit()
+
     @contextmanager
     def beating(self) -> Iterator[Heartbeat]:
         """Beat until the block is left."""
@@ -69,6 +77,12 @@ def alive() -> None:
         heartbeat.alive()
 
 
+def opened(uri: str) -> Store:
+    """The store of the run that is going on: it takes no change once the run has lost its cycle."""
+    heartbeat = HEARTBEAT.get()
+    return Store(uri) if heartbeat is None else Store(uri, heartbeat.permit)
+
+
 @contextmanager
 def holding(store: Store, cycle: Cycle, lease_seconds: float) -> Iterator[Held]:
     """Hold a cycle with a heartbeat; ``CycleHeld`` (exit 7) names who holds it otherwise.
@@ -90,6 +104,15 @@ def holding(store: Store, cycle: Cycle, lease_seconds: float) -> Iterator[Held]:
 def this_process() -> str:
     """``process 123 on HOST, started at TICKS``: who holds a cycle, so that another run can tell if it is dead."""
     return _name(os.getpid(), _started(os.getpid()))
+
+
+def this_person() -> str:
+    """``name at HOST``: who types, for what is recorded of an operator's judgement."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        name = f"user {os.getuid()}"
+    return f"{name} at {socket.gethostname()}"
 
 
 def free_if_dead(store: Store, cycle: Cycle) -> bool:

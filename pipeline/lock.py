@@ -17,6 +17,10 @@ Clock = Callable[[], datetime]
 """The time now, with its zone. It comes in from the caller: nothing here reads a clock."""
 
 
+FRESH = 0.5
+"""Share of a lease that must be left for a change to be made without asking the lock."""
+
+
 class Lease(BaseModel):
     """What the lock object says. ``fence`` grows with every taking; ``released`` by its holder, or left to expire."""
 
@@ -48,6 +52,16 @@ class Held:
         """
         expires = self._clock() + timedelta(seconds=self._lease_seconds)
         self._replace(self.lease.model_copy(update={"expires": expires}))
+
+    def permit(self) -> None:
+        """To be asked right before every change to the store: ``CycleHeld`` where the cycle is not ours any more.
+
+        Costs nothing while the lease is fresh. A process that was paused finds it worn and asks the lock first, so
+        that what it does after another run took over is nothing. One request can still be under way at that moment:
+        the store gives up on a request in far less than ``1 - FRESH`` of a lease.
+        """
+        if self.lease.expires - self._clock() < FRESH * timedelta(seconds=self._lease_seconds):
+            self.renew()
 
     def release(self) -> None:
         """Give the cycle back. The object stays, so that the fencing number goes on growing."""

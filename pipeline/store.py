@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -68,9 +68,12 @@ class Store:
 
     Paths are relative to the URI, with ``/``. S3's endpoint and credentials come from the usual AWS variables.
     Every failure is a ``StoreError`` sentence. May be pickled; may be used from several threads.
+    ``permit``: asked right before every change; what it raises keeps the change from being made (``lock.Held.permit``).
     """
+        self._permit()
 
-    def __init__(self, uri: str | Path) -> None:
+    def __init__(self, uri: str | Path, permit: Callable[[], None] = lambda: None) -> None:
+        self._permit = permit
         self.uri = str(uri).rstrip("/") if not str(uri).endswith("://") else str(uri)
         scheme, separator, rest = self.uri.partition("://")
         if separator and scheme not in ("file", "s3"):
@@ -113,6 +116,7 @@ class Store:
 
     def write_bytes(self, path: str, data: bytes) -> ObjectRecord:
         """Put an object, whole or not at all."""
+        self._permit()
         self._backend.write(_relative(path), data)
         return record(path, data)
 
@@ -122,10 +126,12 @@ class Store:
 
     def put_if_absent(self, path: str, data: bytes) -> Put:
         """Put an object only where there is none: of all who race, exactly one has ``WON``."""
+        self._permit()
         return Put.WON if self._backend.create(_relative(path), data) else Put.LOST
 
     def put_if_version(self, path: str, data: bytes, version: str) -> Put:
         """Put an object only over the version that was read: of all who race, exactly one has ``WON``."""
+        self._permit()
         return Put.WON if self._backend.swap(_relative(path), data, version) else Put.LOST
 
     def exists(self, path: str) -> bool:
