@@ -68,9 +68,8 @@ class Store:
 
     Paths are relative to the URI, with ``/``. S3's endpoint and credentials come from the usual AWS variables.
     Every failure is a ``StoreError`` sentence. May be pickled; may be used from several threads.
-    ``permit``: asked right before every change; what it raises keeps the change from being made (``lock.Held.permit``).
+    ``permit`` is asked right before every change; what it raises keeps the change from being made (``lock.Held``).
     """
-        self._permit()
 
     def __init__(self, uri: str | Path, permit: Callable[[], None] = lambda: None) -> None:
         self._permit = permit
@@ -152,6 +151,7 @@ class Store:
 
     def delete(self, prefix: str) -> None:
         """Remove an object, or everything under a prefix; nothing there is fine."""
+        self._permit()
         self._backend.delete(_relative(prefix))
 
 
