@@ -33,6 +33,9 @@ class Event(StrEnum):
     HELD = "held"
     RELEASED = "released"
     COMPLETED_BY_HAND = "completed by hand"
+    PINNED = "pinned"
+    UNPINNED = "unpinned"
+    WITHDRAWN = "withdrawn"
 
 
 class Note(BaseModel):

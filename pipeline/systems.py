@@ -50,6 +50,26 @@ class Schedule(Entry):
     skip_after_hours: float = Field(gt=0)
 
 
+class Retention(Entry):
+    """How long what a system made is kept; ``pipeline.retention`` says what is never removed whatever stands here.
+
+    An edition is kept for ``keep_days`` after it was published: its last lead day can be scored only then. Of the
+    ``keep_newest`` cycles that are published none is removed for its age, and of more than ``keep_at_most`` the oldest
+    are. A revision that was replaced is kept for ``replaced_days``. What is taken from readers' sight lies there for
+    ``reading_hours`` more, for those who are reading it. What a run left unfinished is kept for ``abandoned_hours``
+    after its last sign of life: longer than the schedule would still run the cycle. Scores and journals are kept for
+    ``records_days`` after the last entry.
+    """
+
+    keep_days: float = Field(default=35.0, gt=0)
+    keep_newest: int = Field(default=3, ge=1)
+    keep_at_most: int | None = Field(default=None, ge=1)
+    replaced_days: float = Field(default=7.0, ge=0)
+    reading_hours: float = Field(default=12.0, ge=0)
+    abandoned_hours: float = Field(default=96.0, gt=0)
+    records_days: float = Field(default=400.0, gt=0)
+
+
 class System(Entry):
     """One forecasting system. Grids that are ``None`` have no product; without a ``schedule`` it is run by hand."""
 
@@ -68,6 +88,7 @@ class System(Entry):
     products: tuple[p.ProductEntry, ...]
     checkpoint: CheckpointPin | None = None
     schedule: Schedule | None = None
+    retention: Retention = Field(default=Retention(), exclude=True, description="no part of what a forecast is")
     real_ocean: bool = Field(description="False where the ocean is the twin: nobody may take it for the real one")
 
     def ladder(self, kind: Kind) -> Ladder | None:
