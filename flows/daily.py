@@ -9,9 +9,9 @@ from prefect import flow
 from flows import clock, forecasters, holding, stages, tasks
 from flows.progress import progress
 from flows.stages import Run
-from pipeline import publish, systems
-from pipeline.cycle import Cycle
-from pipeline.errors import InputUnavailable
+from pipeline import judgement, marks, publish, systems
+from pipeline.errors import InputUnavailable, UsageError
+from pipeline.journal import Event
 from pipeline.latest import advance_latest
 from pipeline.marks import Mark
 from pipeline.publish import Manifest
@@ -37,36 +37,79 @@ def daily(
     store: str | None = None,
     forecaster: str = forecasters.CHECKPOINT,
     seed: int = 0,
+    start_again_from: str | None = None,
+    supersede: str | None = None,
 ) -> Outcome:
     """Forecast from ``day`` (YYYY-MM-DD, today, yesterday) and publish; a published cycle is left as it is.
 
     ``inputs``: folder or URL of the archives' files; ``store``: where to publish; both else as the settings say.
-    Raises the errors of ``pipeline.errors``; ``CycleHeld`` where another run is at it.
+    ``start_again_from``: a stage that is done again, with those after it, though it was done. ``supersede``: why a
+    published cycle gets a new revision. Raises the errors of ``pipeline.errors``; ``CycleHeld`` where another run is
+    at it or an operator holds it.
     """
-    settings, entry = Settings(), systems.system(system)
-    opened, cycle = Store(store or settings.store), clock.cycle_of(entry, day)
-    run = Run(
-        system=system, cycle=cycle.key, store=opened.uri, inputs=inputs or settings.inputs,
-        forecaster=forecaster, seed=seed,
-    )  # fmt: skip
+    run = asked(day, system, inputs, store, forecaster, seed)
     forecasters.choose(run)  # refuses what cannot be run before anything is done
-    with holding.holding(opened, cycle, settings.lease_seconds):
-        return _again(run, opened, cycle) or _anew(run)
+    judgement.refuse_if_held(run.opened, run.start)
+    with holding.holding(run.opened, run.start, Settings().lease_seconds):
+        run = next_edition(run, supersede)
+        check_start(run, start_again_from)
+        return _again(run) if stages.is_published(run) else _anew(run, start_again_from)
 
 
-def _again(run: Run, store: Store, cycle: Cycle) -> Outcome | None:
-    """What there is, where the cycle is published; a run that was killed before it moved ``latest`` is completed."""
-    revision = publish.published(store, cycle)
+def asked(day: str, system: str, inputs: str | None, store: str | None, forecaster: str, seed: int) -> Run:
+    """What a person or a schedule asks for, with what the settings say."""
+    settings, entry = Settings(), systems.system(system)
+    return Run(
+        system=system, cycle=clock.cycle_of(entry, day).key, store=Store(store or settings.store).uri,
+        inputs=inputs or settings.inputs, forecaster=forecaster, seed=seed,
+    )  # fmt: skip
+
+
+def next_edition(run: Run, supersede: str | None) -> Run:
+    """The run with the revision it is about: the published one, or with a reason to supersede it the next.
+
+    ``UsageError`` where nothing is published that could be superseded.
+    """
+    revision = publish.published(run.opened, run.start)
+    if supersede is None:
+        return run.model_copy(update={"revision": revision or 1})
     if revision is None:
-        return None
-    manifest = publish.read_manifest(store, cycle, revision)
+        raise UsageError(
+            f"a published forecast of {run.system} {run.cycle} to supersede", found="none published",
+            where="--supersede", action="run it without --supersede",
+        )  # fmt: skip
+    return run.model_copy(update={"revision": revision + 1, "superseding": supersede})
+
+
+def check_start(run: Run, stage: str | None) -> None:
+    """``UsageError`` where a run cannot start again from that stage."""
+    if stage is None:
+        return
+    if stage not in marks.STAGES:
+        raise UsageError("a stage", found=repr(stage), where="--from", action=f"one of {', '.join(marks.STAGES)}")
+    if stages.is_published(run):
+        raise UsageError(
+            f"an unpublished forecast of {run.system} {run.cycle} to start again from {stage}",
+            found=f"r{run.revision} published, and nothing published is edited", where="--from",
+            action="give --supersede REASON as well: it makes the next revision",
+        )  # fmt: skip
+
+
+def _again(run: Run) -> Outcome:
+    """What is published; a run that was killed before it moved ``latest`` is completed."""
+    manifest = publish.read_manifest(run.opened, run.start, run.revision)
     assert manifest is not None
-    advance_latest(store, cycle, revision)
+    advance_latest(run.opened, run.start, run.revision)
     stages.tidy(run)
-    return Outcome(run.model_copy(update={"revision": revision}), manifest, new=False)
+    return Outcome(run, manifest, new=False)
 
 
-def _anew(run: Run) -> Outcome:
+def _anew(run: Run, start_again_from: str | None) -> Outcome:
+    stages.note(run, Event.BEGUN, words=f"r{run.revision}")
+    if run.superseding:
+        stages.note(run, Event.SUPERSEDED, words=f"{run.superseding} ({holding.this_person()})")
+    if start_again_from is not None:
+        stages.forget_from(run, start_again_from)
     taken, left_out = take_in(run)
     initial = tasks.initialise_state(run, taken)
     left_out = {**forecasters.lacking(run), **left_out}
@@ -83,7 +126,7 @@ def take_in(run: Run) -> tuple[dict[Kind, Mark], dict[str, str]]:
     """Every kind of input there is, and for those that may be lacking and are, the reason: never silently."""
     system, taken, left_out = run.of, dict[Kind, Mark](), dict[str, str]()
     for ladder in system.ladders:
-        reason = _not_asked(system, ladder.kind)
+        reason = not_asked(system, ladder.kind) or stages.without(run, ladder.kind)
         if reason is None:
             try:
                 taken[ladder.kind] = tasks.take_in(run, ladder.kind)
@@ -96,7 +139,7 @@ def take_in(run: Run) -> tuple[dict[Kind, Mark], dict[str, str]]:
     return taken, left_out
 
 
-def _not_asked(system: System, kind: Kind) -> str | None:
+def not_asked(system: System, kind: Kind) -> str | None:
     """Why a kind of input is not looked for: nothing that the system publishes starts from it."""
     if kind in (Kind.OCEAN, Kind.SURFACE) or kind.value in {entry.state for entry in system.products}:
         return None

@@ -121,14 +121,15 @@ def free_if_dead(store: Store, cycle: Cycle) -> bool:
     if found is None:
         return False
     lease = Lease.model_validate_json(found.data)
-    if lease.released or not _dead(lease.owner):
+    if lease.released or not is_dead(lease.owner):
         return False
     released = lease.model_copy(update={"released": True})
     content = to_json(released.model_dump(mode="json"))
     return store.put_if_version(lock.path(cycle), content, found.version) is Put.WON
 
 
-def _dead(owner: str) -> bool:
+def is_dead(owner: str) -> bool:
+    """Whether a holder was a process of this machine and is no more."""
     words = owner.split()
     if len(words) < 2 or not words[1].isdigit():
         return False

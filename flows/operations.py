@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from flows import clock
 from flows.progress import PROGRESS, Progress
-from flows.server import serving
+from flows.server import prepared, serving
 from flows.stages import Run
 from pipeline import edition, publish, scores, systems
 from pipeline.cycle import Cycle
@@ -31,19 +31,39 @@ LINE = 120
 """Characters of a table's line where there is no terminal to fit."""
 
 
-def run(
-    day: str, system: str, inputs: str | None, store: str | None, forecaster: str, seed: int, *, debug: bool
-) -> None:
+class Request(NamedTuple):
+    """A run as an operator asks for it: the arguments of the daily flow, in their order."""
+
+    day: str
+    system: str
+    inputs: str | None
+    store: str | None
+    forecaster: str
+    seed: int
+    start_again_from: str | None = None
+    supersede: str | None = None
+
+
+def run(request: Request, *, debug: bool) -> None:
     """Run a cycle and say where everything is."""
-    systems.system(system)
+    systems.system(request.system)
     PROGRESS.set(Progress())
     with serving(Settings(), debug=debug):
         from flows.daily import daily
 
-        outcome = daily(day, system, inputs, store, forecaster, seed)
+        outcome = daily(*request)
     if not outcome.new:
-        _say(f"{system} {outcome.run.cycle} r{outcome.run.revision} was published before: nothing to do")
+        _say(f"{request.system} {outcome.run.cycle} r{outcome.run.revision} was published before: nothing to do")
     tell(Store(outcome.run.store), outcome.manifest)
+
+
+def rehearse(request: Request) -> None:
+    """Say what a run would do, and do nothing."""
+    prepared(Settings())
+    from flows import daily, rehearsal
+
+    run = daily.asked(*request[:6])
+    _table().print(rehearsal.table(run, request.start_again_from, request.supersede))
 
 
 def verify(
@@ -62,9 +82,7 @@ def verify(
         from flows.verification import verification
 
         found = verification(request, wanted)
-    screen = Console(highlight=False)
-    screen = screen if screen.is_terminal else Console(highlight=False, width=LINE)
-    screen.print(score_table(found, manifest))
+    _table().print(score_table(found, manifest))
     for product in found:
         if product.reason is not None:
             _say(f"{product.product} was not scored: {product.reason}")
@@ -152,6 +170,12 @@ def _unpublished(store: Store, cycle: Cycle) -> StoreError:
         f"a published forecast of {cycle.system} from {cycle.start:%Y-%m-%d %H} UTC", found="none",
         where=f"the store {store.uri}", action=f"run it: goms run {cycle.start:%Y-%m-%d} --system {cycle.system}",
     )  # fmt: skip
+
+
+def _table() -> Console:
+    """Where tables are printed: as wide as the terminal, or as ``LINE``."""
+    screen = Console(highlight=False)
+    return screen if screen.is_terminal else Console(highlight=False, width=LINE)
 
 
 def _say(text: str) -> None:

@@ -28,12 +28,18 @@ STOP_SECONDS = 10.0
 """Patience with its end; it is a daemon thread, so what is left ends with the process."""
 
 
-@contextmanager
-def serving(settings: Settings, *, debug: bool = False) -> Iterator[None]:
-    """Flows called inside have an API: the one of ``PREFECT_API_URL``, else one of this process."""
+def prepared(settings: Settings, *, debug: bool = False) -> Path:
+    """Prefect's folder on this machine; to be asked for before Prefect is imported."""
     home = settings.scratch / "prefect"
     home.mkdir(parents=True, exist_ok=True)
     prefect_defaults(home, "DEBUG" if debug else "CRITICAL")
+    return home
+
+
+@contextmanager
+def serving(settings: Settings, *, debug: bool = False) -> Iterator[None]:
+    """Flows called inside have an API: the one of ``PREFECT_API_URL``, else one of this process."""
+    home = prepared(settings, debug=debug)
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     if PREFECT_API_URL.value():

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict
 
+from flows import holding
+from flows.clock import now
 from flows.holding import alive
 from flows.progress import Advance, progress
-from pipeline import cycle, marks, produce, staged, systems
+from models.errors import ModelError
+from pipeline import cycle, journal, judgement, marks, produce, staged, systems
 from pipeline.contracts import Gridded, InitialState
 from pipeline.cycle import Cycle
-from pipeline.edition import Edition
+from pipeline.edition import MANIFEST, Edition
+from pipeline.errors import CycleHeld, ForecastRefused, GomsError
 from pipeline.forecast import Forecaster
+from pipeline.journal import Event, Note
 from pipeline.marks import Mark
 from pipeline.settings import Settings
 from pipeline.store import ObjectRecord, Store
@@ -31,6 +40,7 @@ TITLES = {
     "initialise": "initialise",
     "forecast": "forecast",
     "quicklooks": "draw the maps",
+    "publish": "check and publish",
 }
 """What an operator reads while a stage runs."""
 
@@ -39,7 +49,7 @@ class Run(BaseModel):
     """What one run was asked to do, in values that any process understands.
 
     ``forecaster``: ``checkpoint`` (the system's pinned one), ``persistence``, or a checkpoint's folder.
-    ``seed``: of the twin. ``revision``: the one this run makes.
+    ``seed``: of the twin. ``revision``: the one this run makes, ``superseding``: why over one that is published.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +60,7 @@ class Run(BaseModel):
     forecaster: str = "checkpoint"
     seed: int = 0
     revision: int = 1
+    superseding: str = ""
 
     @property
     def of(self) -> System:
@@ -63,8 +74,8 @@ class Run(BaseModel):
 
     @property
     def opened(self) -> Store:
-        """The store, open."""
-        return Store(self.store)
+        """The store, open: it takes no change from a run that lost its cycle."""
+        return holding.opened(self.store)
 
     @property
     def scratch(self) -> Path:
@@ -91,15 +102,63 @@ def once(
     found = marks.marked(run.opened, run.start, stage, digest)
     if found is not None:
         progress().reused(title, _size(found))
+        note(run, Event.REUSED, stage=stage, size_bytes=_size(found))
         return found
     alive()
     begun = time.monotonic()
-    with progress().stage(title, steps) as advance:
+    with failures_noted(run, stage), progress().stage(title, steps) as advance:
         records = tuple(make(advance))
-    alive()
-    made = marks.mark(run.opened, run.start, stage, digest, records)
-    progress().done(title, time.monotonic() - begun, _size(made))
+        alive()
+        made = marks.mark(run.opened, run.start, stage, digest, records)
+    seconds = time.monotonic() - begun
+    progress().done(title, seconds, _size(made))
+    note(run, Event.STAGE, stage=stage, seconds=round(seconds, 3), size_bytes=_size(made))
     return made
+
+
+@contextmanager
+def failures_noted(run: Run, stage: str) -> Iterator[None]:
+    """What ends the block by an error stands in the cycle's journal; of a run that lost its cycle nothing does."""
+    try:
+        yield
+    finally:
+        error = sys.exception()
+        if error is not None and not isinstance(error, CycleHeld):
+            with suppress(GomsError):  # the store may be what failed: the first error is the one to be raised
+                note(run, Event.FAILED, stage=stage, words=str(error) or repr(error), exit_code=_exit_code(error))
+
+
+def note(run: Run, event: Event, **details: Any) -> None:
+    """Put an entry into the journal of the run's cycle; ``details``: further fields of ``Note``."""
+    entry = Note(when=now(), event=event, who=holding.this_process(), run=flow_run.id, **details)
+    journal.note(run.opened, run.start, entry)
+
+
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, ModelError):
+        return ForecastRefused.exit_code
+    return error.exit_code if isinstance(error, GomsError) else 1
+
+
+def is_published(run: Run) -> bool:
+    """Whether the revision the run is about exists for readers."""
+    return run.opened.exists(f"{run.start.revision_prefix(run.revision)}/{MANIFEST}")
+
+
+def without(run: Run, stage: str) -> str | None:
+    """Why an operator decided to go on without an optional stage, or ``None``."""
+    found = judgement.judgements(run.opened, run.start).stages.get(stage)
+    return None if found is None else f"left out by {found.who}, {found.when:%Y-%m-%d %H:%M} UTC: {found.why}"
+
+
+def forget_from(run: Run, stage: str) -> None:
+    """Do this stage and those after it again, though they were done: their marks and restart states go."""
+    place = marks.STAGES.index(stage)
+    for later in marks.STAGES[place:]:
+        marks.unmark(run.opened, run.start, later)
+    if place <= marks.STAGES.index("forecast"):
+        run.opened.delete(f"{run.start.run_prefix}/restart/r{run.revision}")
+    note(run, Event.CLEARED, stage=stage, words=f"from {stage} on, as {holding.this_person()} asked")
 
 
 def gridded(run: Run, taken: Mapping[Kind, Mark]) -> dict[Kind, Gridded]:
@@ -116,7 +175,7 @@ def edition(run: Run, initial: InitialState, forecaster: Forecaster, left_out: M
     """The revision this run makes, with everything that must be said on it."""
     facts = produce.facts(
         initial, forecaster, revision=run.revision, code_version=code_version(), publisher=Settings().publisher,
-        left_out=left_out,
+        left_out=left_out, superseding=run.superseding,
     )  # fmt: skip
     return Edition(run.opened, run.of, run.start, facts)
 
@@ -129,7 +188,8 @@ def tidy(run: Run) -> None:
 def text_of(run: Run) -> str:
     """What a run's inputs depend on, as text: the system's definition and what the operator said."""
     definition = run.of.model_dump_json(exclude={"schedule"})
-    return json.dumps({"system": json.loads(definition), "inputs": run.inputs, "seed": run.seed})
+    return json.dumps({"system": json.loads(definition), "inputs": run.inputs, "seed": run.seed,
+                       "revision": run.revision, "superseding": run.superseding})  # fmt: skip
 
 
 def code_version() -> str:

@@ -73,9 +73,5 @@ def _under_way(store: Store, system: System, moment: datetime) -> list[str]:
 
 
 def _last_stage(store: Store, cycle: Cycle) -> str:
-    done = [stage for stage in STAGES if marks.recorded(store, cycle, stage) is not None]
+    done = [stage for stage in marks.STAGES if marks.recorded(store, cycle, stage) is not None]
     return f"after {done[-1]}" if done else "begun"
-
-
-STAGES = ("ocean", "surface", "waves", "biogeochemistry", "initialise", "forecast", "quicklooks", "publish")
-"""The stages that leave a mark, in order."""

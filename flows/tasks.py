@@ -2,43 +2,60 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from typing import Any
 
-from prefect import task
+from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
 
 from flows import forecasters, stages
 from flows.clock import now
 from flows.holding import alive
+from flows.progress import progress
 from flows.stages import Run
 from pipeline import ingest, initialise, marks, publish, regrid, report, staged
+from pipeline.errors import GomsError
+from pipeline.journal import Event
 from pipeline.marks import Mark
 from pipeline.publish import Manifest
 from pipeline.variables import Kind
 
-# Marks own what is done and what is not: Prefect's own cache would be a second opinion.
+
+def may_pass(task: Task[..., Any], attempt: TaskRun, state: State[Any]) -> bool:
+    """Whether a task that failed is worth another try: only errors that say so of themselves (``retryable``)."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, GomsError) and error.retryable
 
 
-@task(cache_policy=NO_CACHE, task_run_name="take in {kind}")
+# Marks own what is done and what is not: Prefect's own cache would be a second opinion. How often a task is tried
+# again is the machine's matter (PREFECT_TASK_DEFAULT_RETRIES): never where a person waits for the answer.
+PAUSES, SPREAD = exponential_backoff(10), 0.5
+"""Between the tries of a task: 10, 20, 40 s..., longer by up to half at random, so that runs do not march in step."""
+
+
+@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD,
+      task_run_name="take in {kind}")  # fmt: skip
 def take_in(run: Run, kind: Kind) -> Mark:
     """One kind of input, on the system's grid, staged."""
     system, start = run.of, run.start.start
-    return stages.once(run, kind.value, [stages.text_of(run)], lambda _: [staged.save(
+    return stages.once(run, kind.value, intake(run), lambda _: [staged.save(
         run.opened, run.staged(kind.value),
         regrid.regrid(ingest.ingest(system, kind, start, inputs=run.inputs, scratch=run.scratch, seed=run.seed),
                       kind, system))])  # fmt: skip
 
 
-@task(cache_policy=NO_CACHE)
+@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD)
 def initialise_state(run: Run, taken: Mapping[Kind, Mark]) -> Mark:
     """The state the forecaster starts from, staged."""
-    made_from = [f"{kind} {mark.outputs_digest}" for kind, mark in taken.items()]
-    return stages.once(run, "initialise", made_from, lambda _: [staged.save(
+    return stages.once(run, "initialise", initial(taken), lambda _: [staged.save(
         run.opened, run.staged("initial"),
         initialise.initialise(stages.gridded(run, taken), run.of, run.start.start))])  # fmt: skip
 
 
-@task(cache_policy=NO_CACHE)
+@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD)
 def forecast_days(run: Run, initial: Mark, left_out: Mapping[str, str]) -> Mark:
     """Every lead day of every product, written; nothing of it exists for readers yet."""
     made_from = forecasters.made_from(run, initial, left_out)
@@ -47,17 +64,36 @@ def forecast_days(run: Run, initial: Mark, left_out: Mapping[str, str]) -> Mark:
         steps=run.of.forecast_days)  # fmt: skip
 
 
-@task(cache_policy=NO_CACHE)
+@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD)
 def draw_quicklooks(run: Run, written: Mark) -> Mark:
     """A picture of each variable at some lead days, beside the products."""
+    if stages.without(run, "quicklooks"):
+        return Mark(stage="quicklooks", inputs_digest=written.outputs_digest, outputs=())
     return stages.once(run, "quicklooks", [written.outputs_digest], lambda _: report.quicklooks(
         run.opened, run.of, run.start, run.revision))  # fmt: skip
 
 
-@task(cache_policy=NO_CACHE)
+@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD)
 def publish_edition(run: Run, initial: Mark, left_out: Mapping[str, str], written: tuple[Mark, ...]) -> Manifest:
     """Check, manifest, mark, latest."""
     state = stages.initial_state(run, initial)
     made = stages.edition(run, state, forecasters.fitted(run, state), left_out)
     objects = [item for mark in written for item in mark.outputs]
-    return publish.publish(made, objects, created=now(), renew=alive)
+    begun = time.monotonic()
+    with stages.failures_noted(run, "publish"), progress().stage(stages.TITLES["publish"]):
+        manifest = publish.publish(made, objects, created=now(), renew=alive)
+    seconds = round(time.monotonic() - begun, 3)
+    progress().done(stages.TITLES["publish"], seconds, sum(item.size_bytes for item in objects))
+    stages.note(run, Event.STAGE, stage="publish", seconds=seconds)
+    stages.note(run, Event.PUBLISHED, words=f"r{manifest.revision}")
+    return manifest
+
+
+def intake(run: Run) -> list[str]:
+    """What a kind of input depends on, as texts."""
+    return [stages.text_of(run)]
+
+
+def initial(taken: Mapping[Kind, Mark]) -> list[str]:
+    """What the initial state depends on, as texts."""
+    return [f"{kind} {mark.outputs_digest}" for kind, mark in taken.items()]

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.cycle import Cycle
 from pipeline.store import ObjectRecord, Store, to_json
 
+STAGES = ("ocean", "surface", "waves", "biogeochemistry", "initialise", "forecast", "quicklooks", "publish")
+"""The stages that leave a mark, in order."""
+
 
 class Mark(BaseModel):
     """A stage that was completed: the digest of its inputs, and every object it made."""

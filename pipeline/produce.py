@@ -52,6 +52,7 @@ class Facts(BaseModel):
     """What is true of one run and must be said on every product. No wall clock: equal facts, equal bytes.
 
     ``left_out``: products of the system that this run cannot have, by name, each with its reason.
+    ``superseding``: why this revision was made over one that was published; empty for a first one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +63,7 @@ class Facts(BaseModel):
     code_version: str
     inputs: tuple[InputRecord, ...]
     left_out: dict[str, str] = Field(default_factory=dict)
+    superseding: str = ""
     publisher: Publisher = Publisher()
 
     def degraded(self, entry: ProductEntry) -> tuple[str, ...]:
@@ -78,6 +80,7 @@ def facts(
     code_version: str,
     publisher: Publisher,
     left_out: Mapping[str, str],
+    superseding: str = "",
 ) -> Facts:
     """The facts of a run, from its initial state's provenance and its forecaster."""
     return Facts(
@@ -88,8 +91,14 @@ def facts(
         code_version=code_version,
         inputs=provenance.records(initial),
         left_out=dict(left_out),
+        superseding=superseding,
         publisher=publisher,
     )
+
+
+def _history(facts: Facts) -> str:
+    made = f"goms {facts.code_version}: ingest, regrid, initialise, forecast, produce, publish"
+    return f"{made}; revision {facts.revision}: {facts.superseding}" if facts.superseding else made
 
 
 def produce(day: ForecastDay, entry: ProductEntry, system: System, cycle: Cycle, facts: Facts) -> Product:
@@ -231,7 +240,7 @@ def _origin(facts: Facts) -> dict[str, Any]:
         "acknowledgement": credits.acknowledgement(facts.inputs),
         "contributor_name": credits.contributors(facts.inputs),
         "contributor_role": "data provider",
-        "history": f"goms {facts.code_version}: ingest, regrid, initialise, forecast, produce, publish",
+        "history": _history(facts),
         "comment": "The date of creation is in manifest.json beside this store, not here: equal inputs give equal "
         "bytes. Values over land are NaN.",
         "license": publisher.licence,

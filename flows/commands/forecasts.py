@@ -20,13 +20,23 @@ def run(
         str, typer.Option(help="[bold]checkpoint[/] (the system's own), [bold]persistence[/], or a checkpoint folder.")
     ] = "checkpoint",
     seed: Seed = 0,
+    start_again_from: Annotated[
+        str | None, typer.Option("--from", help="Do this stage and those after it again.", metavar="STAGE")
+    ] = None,
+    supersede: Annotated[
+        str | None, typer.Option(help="Make a new revision of a published cycle, and why.", metavar="REASON")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be reused, done again and overwritten, and why.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Forecast from DATE and publish. A published cycle is left as it is; a killed run is gone on with."""
     with sentences(debug):
         from flows import operations
 
-        operations.run(day, system, inputs, store, forecaster, seed, debug=debug)
+        request = operations.Request(day, system, inputs, store, forecaster, seed, start_again_from, supersede)
+        operations.rehearse(request) if dry_run else operations.run(request, debug=debug)
 
 
 def verify(
