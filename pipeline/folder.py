@@ -8,12 +8,17 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 from pipeline.errors import StoreError
 
+LOCK_SECONDS, LOCK_LOOK_SECONDS = 60.0, 0.005
+"""How long a change waits for another process to finish its own to the same object, and between two looks. Theirs
+takes milliseconds, unless that process is paused."""
 INCOMING = ".incoming"
 """Folder under the root where files are written before they are renamed into place: a killed run's leftovers."""
 
@@ -24,6 +29,7 @@ _SENTENCES = {
     errno.EPERM: ("permission", "operation not permitted", "give this user the right to write there"),
     errno.EROFS: ("a writable folder", "a read-only file system", "mount it writable or name another store"),
     errno.ENOTDIR: ("a folder", "a file in its place", "move that file away or name another store"),
+    errno.EAGAIN: ("a moment", "its lock not freed", "look for a paused process (state T), end it or let it go on"),
     errno.EISDIR: ("an object", "a folder in its place", "move that folder away or name another store"),
 }
 
@@ -31,8 +37,9 @@ _SENTENCES = {
 class Folder:
     """Objects under a root folder. Paths are relative, with ``/``; names that start with a dot are not objects."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, permit: Callable[[], None] = lambda: None) -> None:
+        """``permit`` is asked right before every change, when nothing but the change itself is left to do."""
+        self.root, self._permit = root, permit
 
     def address(self, path: str) -> str:
         """What other programs open the object or prefix by."""
@@ -50,12 +57,14 @@ class Folder:
     def write(self, path: str, data: bytes) -> None:
         """Put an object; readers see the old one or the new one, never half of it; safe on disk on return."""
         with _told(f"write {path} ({len(data)} bytes)", self.root), self._temporary(path, data) as temporary:
+            self._permit()
             temporary.replace(self.root / path)
             _sync_folder((self.root / path).parent)
 
     def create(self, path: str, data: bytes) -> bool:
         """Put an object only if there is none: whether this call did."""
         with _told(f"create {path} ({len(data)} bytes)", self.root), self._temporary(path, data) as temporary:
+            self._permit()
             try:
                 os.link(temporary, self.root / path)
             except FileExistsError:
@@ -87,27 +96,45 @@ class Folder:
         with _told(f"list {prefix}", self.root):
             for folder, folders, names in os.walk(self.root / prefix, onerror=_unless_absent):
                 folders[:] = [name for name in folders if not name.startswith(".")]
-                files = [Path(folder, name) for name in names if not name.startswith(".")]
-                found += [(file.relative_to(self.root).as_posix(), file.stat().st_size) for file in files]
+                for file in (Path(folder, name) for name in names if not name.startswith(".")):
+                    with suppress(FileNotFoundError):  # removed by somebody since it was listed
+                        found.append((file.relative_to(self.root).as_posix(), file.stat().st_size))
         return sorted(found)
 
-    def folders(self, prefix: str) -> list[str]:
-        """Names of the folders directly under a prefix, sorted."""
+    def folders(self, prefix: str, after: str = "") -> list[str]:
+        """Names of the folders directly under a prefix, sorted: those from ``after`` on."""
         with _told(f"list {prefix}", self.root):
             try:
                 entries = list(os.scandir(self.root / prefix))
             except FileNotFoundError:
                 return []
-            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+            names = [entry.name for entry in entries if entry.name >= after and entry.is_dir()]
+            return sorted(name for name in names if not name.startswith("."))
 
     def delete(self, prefix: str) -> None:
         """Remove an object, or everything under a prefix; nothing there is fine."""
+        self._permit()
         with _told(f"delete {prefix}", self.root):
             target = self.root / prefix
             if target.is_dir():
                 shutil.rmtree(target)
             else:
                 target.unlink(missing_ok=True)
+
+    def leftovers(self, before: datetime) -> list[tuple[str, int]]:
+        """Name and bytes of the files that killed writers left behind before a moment."""
+        with _told("list what was left behind", self.root):
+            try:
+                entries = [(entry.name, entry.stat()) for entry in os.scandir(self.root / INCOMING)]
+            except FileNotFoundError:
+                return []
+        return sorted((name, found.st_size) for name, found in entries if found.st_mtime < before.timestamp())
+
+    def forget(self, leftover: str) -> None:
+        """Remove one of ``leftovers``."""
+        self._permit()
+        with _told(f"remove {leftover}", self.root):
+            (self.root / INCOMING / leftover).unlink(missing_ok=True)
 
     @contextmanager
     def _temporary(self, path: str, data: bytes) -> Iterator[Path]:
@@ -128,16 +155,28 @@ class Folder:
 
     @contextmanager
     def _locked(self, path: str) -> Iterator[None]:
-        """One process or thread at a time; the kernel frees it when its holder dies."""
+        """One process or thread at a time; the kernel frees it when its holder dies, not when it is paused."""
         target = self.root / path
         with _told(f"lock {path}", self.root):
             target.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(target.parent / f".{target.name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with _told(f"change {path} as long as another process is at it", self.root):
+                _flock(descriptor)
             yield
         finally:
             os.close(descriptor)
+
+
+def _flock(descriptor: int) -> None:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(LOCK_LOOK_SECONDS)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
@@ -25,10 +26,18 @@ class Settings(BaseSettings):
     lease_seconds: int = Field(
         default=900, ge=10, description="how long a run holds its cycle without a sign of life, in seconds"
     )
+    store_patience_seconds: float = Field(
+        default=180, ge=0,
+        description="how long an S3 server that is away is asked again, in seconds; less than half of the lease",
+    )  # fmt: skip
     restart_every_days: int = Field(
         default=5, ge=1, description="lead days between two restart states: the most a killed rollout repeats"
     )
     queue_days: int = Field(default=2, ge=1, description="lead days that may wait to be written: bounds memory")
+    device_slot: str | None = Field(
+        default=None, description="Prefect's concurrency limit of which a run takes a slot while it forecasts; none: "
+        "it takes none"
+    )
     publisher: Publisher = Field(
         default=Publisher(), description="who answers for the products: GOMS_PUBLISHER__NAME and so on"
     )
@@ -47,3 +56,8 @@ def prefect_defaults(home: Path, log_level: str) -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def child_environment(changes: Mapping[str, str], unless_set: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a process that this one starts: its own, changed, with defaults for what is not set."""
+    return {**unless_set, **os.environ, **changes}

@@ -35,7 +35,7 @@ HOMES = {
     "rich": ("flows/",),
     "fsspec": ("pipeline/store.py", "pipeline/sources/"),
     "s3fs": ("pipeline/store.py", "pipeline/sources/"),
-    "boto3": ("pipeline/store.py",),
+    "botocore": ("pipeline/bucket.py", "pipeline/patience.py", "pipeline/sources/"),
     "xarray": ("pipeline/",),
     "dask": ("pipeline/",),
     "zarr": ("pipeline/",),

@@ -213,6 +213,7 @@ def test_keys_that_may_only_read_are_a_sentence_when_they_write(
 
 @pytest.mark.server
 def test_no_such_bucket_and_no_server_are_sentences(s3_keys: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOMS_STORE_PATIENCE_SECONDS", "0")
     with pytest.raises(StoreError, match="needed an existing bucket to read a"):
         Store("s3://never-made/x").read_bytes("a")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # the discard port: nobody listens
