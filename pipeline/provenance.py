@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-import xarray as xr
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.variables import Kind
+
+if TYPE_CHECKING:  # the settings need these words, and whoever only asks for the settings is in a hurry
+    import xarray as xr
 
 
 class FileRecord(BaseModel):
