@@ -1,0 +1,48 @@
+"""Make the bucket and open to everyone what is published, and nothing else: ``python deploy/bucket.py BUCKET POLICY``.
+
+``POLICY`` is the file ``public-read.json`` that ``prepare.py`` made. Keys and endpoint come from the usual AWS variables.
+Doing it again changes nothing.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import get_session
+
+PATIENCE_SECONDS, PAUSE_SECONDS = 120, 1
+"""A store that starts together with this command answers within five seconds on an idle machine."""
+
+
+def open_to_readers(client: Any, bucket: str, policy: str) -> None:
+    """The bucket, there, with this policy."""
+    try:
+        client.create_bucket(Bucket=bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            raise
+    client.put_bucket_policy(Bucket=bucket, Policy=policy)
+
+
+def main(bucket: str, policy: Path) -> int:
+    """Keep at it until the store answers, or say why it does not."""
+    client = get_session().create_client("s3")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            open_to_readers(client, bucket, policy.read_text())
+        except (BotoCoreError, ClientError) as error:
+            if time.monotonic() > deadline:
+                print(f"goms: needed a store that takes a bucket; found {error}; in {bucket}; look at the store's log "
+                      "and the admin's keys", file=sys.stderr)  # fmt: skip
+                return 6
+            time.sleep(PAUSE_SECONDS)
+        else:
+            print(f"{bucket}: everyone reads what is published, nobody else writes")
+            return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2])))
