@@ -146,6 +146,14 @@ class Store:
         """Remove an object, or everything under a prefix; nothing there is fine."""
         self._backend.delete(_relative(prefix))
 
+    def leftovers(self, before: datetime) -> list[tuple[str, int]]:
+        """Name and bytes of what puts that never ended left behind before a moment; no reader can see it."""
+        return self._backend.leftovers(before)
+
+    def forget(self, leftover: str) -> None:
+        """Remove one of ``leftovers``."""
+        self._backend.forget(leftover)
+
 
 def record(path: str, data: bytes) -> ObjectRecord:
     """The record of an object with this content."""
