@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import typer
 
-from flows.commands import forecasts, learning, operate
+from flows.commands import forecasts, learning, operate, service
 from flows.sentences import unknown
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
 COMMANDS: tuple[Callable[..., None], ...] = (
     forecasts.run, forecasts.verify, forecasts.status, forecasts.export,
     operate.stages, operate.hold, operate.release, operate.set_complete,
+    service.up, service.down, service.deploy, service.backfill,
     learning.archive, learning.train,
 )  # fmt: skip
 """Every command, in the order of the help."""
