@@ -1,0 +1,91 @@
+"""``goms`` without the seconds of its imports: ``python fork_goms.py MASKS_FOLDER`` forks once for every request.
+
+A request is one line of JSON on stdin: ``arguments``, ``folder``, ``environment``, ``answer`` (a folder for ``out``,
+``err`` and ``code``), and the name of a ``point`` at which the process is to die, or none. The reply is the process's
+number. The process that forks has imported everything and runs nothing: it has one thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import kill_points
+import small_goms
+
+IMPORTED = (
+    "flows.cli", "flows.operations", "flows.daily", "flows.status", "flows.server", "prefect.engine", "pipeline.report",
+    "pipeline.bucket", "matplotlib.backends.backend_agg", "netCDF4", "s3fs", "zarr", "scipy.ndimage", "cmocean",
+)  # fmt: skip
+
+
+def serve() -> None:
+    """Fork for every line of stdin."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who wait
+    for line in sys.stdin:
+        request = json.loads(line)
+        reading, writing = os.pipe()
+        if os.fork() == 0:
+            os.close(reading)
+            _watch(request, writing)
+        os.close(writing)
+        print(os.read(reading, 32).decode(), flush=True)
+        os.close(reading)
+
+
+def _watch(request: dict[str, Any], writing: int) -> None:
+    """Fork the process, tell its number, and keep how it ended: what is killed cannot say so itself."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    process = os.fork()
+    if process == 0:
+        os.close(writing)
+        _run(request)
+    os.write(writing, str(process).encode())
+    os.close(writing)
+    _, status = os.waitpid(process, 0)
+    draft = Path(request["answer"], "code.draft")
+    draft.write_text(str(os.waitstatus_to_exitcode(status)))
+    draft.rename(draft.with_name("code"))
+    os._exit(0)
+
+
+def _run(request: dict[str, Any]) -> None:
+    for descriptor, name, flags in ((0, "/dev/null", os.O_RDONLY), (1, "out", os.O_WRONLY), (2, "err", os.O_WRONLY)):
+        os.dup2(os.open(Path(request["answer"], name), flags | os.O_CREAT, 0o644), descriptor)
+    os.chdir(request["folder"])
+    os.environ.update(request["environment"])
+    sys.argv = ["goms", *request["arguments"]]
+    if request["point"]:
+        kill_points.arm(next(point for point in kill_points.POINTS if point.name == request["point"]))
+    from flows.cli import main
+
+    code = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    small_goms.install(Path(sys.argv[1]))
+    for name in IMPORTED:
+        importlib.import_module(name)
+    assert threading.active_count() == 1, threading.enumerate()
+    gc.freeze()
+    print("ready", flush=True)
+    serve()
