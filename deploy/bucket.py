@@ -1,6 +1,6 @@
 """Make the bucket and open to everyone what is published, and nothing else: ``python deploy/bucket.py BUCKET POLICY``.
 
-``POLICY`` is the file ``public-read.json`` that ``prepare.py`` made. Keys and endpoint come from the usual AWS variables.
+``POLICY`` is the file ``public-read.json`` that ``prepare.py`` made. Keys and endpoint: the usual AWS variables.
 Doing it again changes nothing.
 """
 
