@@ -269,6 +269,31 @@ def test_renewing_keeps_the_cycle_beyond_the_first_lease(any_store: Store) -> No
             lock.hold(any_store, CYCLE, "run 2", 60, clock).__enter__()
 
 
+def test_who_lost_the_cycle_may_change_nothing_and_a_fresh_lease_is_not_asked_about(any_store: Store) -> None:
+    """Half of a lease of 60 s is fresh: at 29 s nothing is asked, at 31 s it is renewed, at 61 s it is lost."""
+    clock = Clock()
+    with lock.hold(any_store, CYCLE, "paused", 60, clock) as held:
+        guarded, before = Store(any_store.uri, held.permit), lock.holder(any_store, CYCLE)
+        clock.forward(29)
+        guarded.write_bytes("a", b"1")
+        assert lock.holder(any_store, CYCLE) == before
+        clock.forward(2)
+        guarded.write_bytes("a", b"2")
+        assert lock.holder(any_store, CYCLE).expires == before.expires + timedelta(seconds=31)
+        clock.forward(61)
+        with lock.hold(any_store, CYCLE, "fresh", 60, clock):
+            for change in (
+                lambda: guarded.write_bytes("a", b"3"),
+                lambda: guarded.put_if_absent("b", b"3"),
+                lambda: guarded.put_if_version("a", b"3", any_store.find("a").version),
+                lambda: guarded.delete("a"),
+            ):
+                with pytest.raises(CycleHeld, match="held by fresh"):
+                    change()
+    assert any_store.read_bytes("a") == b"2"
+    assert not any_store.exists("b")
+
+
 def test_the_fence_grows_over_released_leases_too(any_store: Store) -> None:
     fences = []
     for number in range(3):
