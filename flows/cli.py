@@ -27,6 +27,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     forecasts.run, forecasts.verify, forecasts.status, forecasts.export,
     operate.stages, operate.hold, operate.release, operate.set_complete,
     service.up, service.down, service.deploy, service.backfill,
+    upkeep.housekeeping, upkeep.storage, upkeep.pin, upkeep.unpin,
     learning.archive, learning.train,
 )  # fmt: skip
 """Every command, in the order of the help."""

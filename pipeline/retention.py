@@ -295,7 +295,7 @@ def _changed(store: Store, cycle: Cycle, items: Sequence[Removal]) -> str | None
             return "something happened to it since the plan"
         elif item.what is What.EDITION and store.exists(shelves.manifest_path(cycle, item.revision or 0)):
             return "published since the plan"
-        elif item.what is What.RECORDS and store.folders(cycle.published_prefix):
+        elif item.what is What.RECORDS and store.objects(cycle.published_prefix):
             return "there is an edition since the plan"
     return None
 

@@ -80,8 +80,10 @@ def shelves(store: Store, system: str) -> list[Shelf]:
 def look(store: Store, cycle: Cycle, *, scored: bool) -> Shelf:
     """What there is of one cycle."""
     names = [name for name in store.folders(cycle.published_prefix) if _REVISION.fullmatch(name)]
-    editions = {int(name[1:]): store.exists(manifest_path(cycle, int(name[1:]))) for name in names}
-    return Shelf(cycle, editions, dict(store.objects(cycle.run_prefix)), scored)
+    seen = {int(name[1:]): store.exists(manifest_path(cycle, int(name[1:]))) for name in names}
+    there = {number: whole for number, whole in seen.items()
+             if whole or store.objects(cycle.revision_prefix(number))}  # some servers list empty folders  # fmt: skip
+    return Shelf(cycle, there, dict(store.objects(cycle.run_prefix)), scored)
 
 
 def manifest_path(cycle: Cycle, revision: int) -> str:

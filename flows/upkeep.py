@@ -1,0 +1,187 @@
+"""What is past its time goes, in the store and in the scratch folder; what takes the room; pins: done and said."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows import clock, holding
+from flows.progress import progress, readable
+from pipeline import pins, retention, systems
+from pipeline.cycle import Cycle
+from pipeline.errors import StoreError
+from pipeline.pins import Pin
+from pipeline.retention import Done, Kept, Plan, Removal
+from pipeline.settings import Settings
+from pipeline.storage import Storage, storage
+from pipeline.store import Store
+from pipeline.systems import System
+
+LINE = 120
+"""Characters of a table's line where there is no terminal to fit."""
+LARGEST = 5
+"""Cycles that the storage report names."""
+LOGS = "logs"
+"""Folder of the scratch folder where each cycle's log lines are."""
+
+
+class Tended(NamedTuple):
+    """What housekeeping planned for a system and what it did; ``done`` is ``None`` where it only planned."""
+
+    plan: Plan
+    done: Done | None
+    swept: tuple[Path, ...]
+
+
+def tend(entry: System, store: Store, *, apply: bool) -> Tended:
+    """Plan a system's housekeeping and, where asked to, do it."""
+    moment, settings = clock.now(), Settings()
+    plan = retention.plan(store, entry, moment)
+    if not apply:
+        return Tended(plan, None, ())
+    done = retention.apply(store, plan, holding.this_process(), held(store, settings.lease_seconds))
+    swept = tuple(sweep(settings.scratch, entry, moment))
+    progress().say(
+        f"housekeeping of {entry.name}: {len(done.removed)} removed, {readable(plan.freed_bytes)} freed, "
+        f"{len(plan.kept) + len(done.kept)} kept, {len(swept)} files or folders of scratch removed"
+    )
+    return Tended(plan, done, swept)
+
+
+def held(store: Store, lease_seconds: float) -> Callable[[Cycle], AbstractContextManager[Store]]:
+    """How housekeeping holds a cycle: as a run does, so that no run is at it meanwhile."""
+
+    @contextmanager
+    def hold(cycle: Cycle) -> Iterator[Store]:
+        with holding.holding(store, cycle, lease_seconds):
+            yield holding.opened(store.uri)
+
+    return hold
+
+
+def tend_all(store: Store, wanted: tuple[System, ...], *, apply: bool) -> list[Tended]:
+    """Every system's housekeeping; one that fails does not keep the others from theirs, and is raised at the end."""
+    tended, failed = list[Tended](), list[StoreError]()
+    for entry in wanted:
+        try:
+            tended.append(tend(entry, store, apply=apply))
+        except StoreError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    return tended
+
+
+def sweep(scratch: Path, entry: System, moment: datetime) -> Iterator[Path]:
+    """Remove what runs of a system left in the scratch folder, and their logs when the journals have gone too."""
+    policy = entry.retention
+    logs = scratch / LOGS / entry.name
+    yield from _older(scratch / entry.name, moment - timedelta(hours=policy.abandoned_hours))
+    yield from _older(logs, moment - timedelta(days=policy.records_days))
+
+
+def wanted_systems(system: str | None) -> tuple[System, ...]:
+    """One system by its name, or all."""
+    return (systems.system(system),) if system else systems.SYSTEMS
+
+
+def _older(folder: Path, before: datetime) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if max(item.stat().st_mtime for item in (path, *path.rglob("*"))) < before.timestamp():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            yield path
+
+
+def housekeeping(system: str | None, store: str | None, *, apply: bool) -> None:
+    """Print each system's plan, and do it where asked to."""
+    opened = Store(store or Settings().store)
+    for tended in tend_all(opened, wanted_systems(system), apply=apply):
+        _screen().print(plan_table(tended.plan, tended.done))
+        for item in tended.plan.kept:
+            if item.revision is None:
+                _say(f"kept: {item.cycle}: {item.why}")
+        for item in tended.done.kept if tended.done else ():
+            _say(f"not removed after all: {item.cycle}: {item.why}")
+    if not apply:
+        _say("nothing was removed: goms housekeeping --apply removes what the tables show")
+
+
+def plan_table(plan: Plan, done: Done | None) -> Table:
+    """What goes and why, and in the last line what stays."""
+    verb = "to be removed" if done is None else "removed"
+    table = Table(title=f"{plan.system} at {plan.moment:%Y-%m-%d %H:%M} UTC: {verb}", title_justify="left")
+    for heading in ("cycle", "what", "why", "objects", "bytes"):
+        table.add_column(heading, justify="right" if heading in ("objects", "bytes") else "left", overflow="fold")
+    shown = plan.removals if done is None else done.removed
+    for item in shown:
+        name = item.paths[0] if not item.cycle else _named(item)
+        table.add_row(name, item.what.value, escape(item.why), str(item.objects), readable(item.size_bytes))
+    table.add_section()
+    freed = sum(item.size_bytes for item in shown if item.what is not retention.What.SIGHT)
+    editions = sum(1 for item in plan.kept if item.revision is not None)
+    table.add_row("", f"{len(shown)} in all", f"{editions} editions are kept", "", readable(freed))
+    return table
+
+
+def show_storage(system: str | None, store: str | None) -> None:
+    """Print what takes the room."""
+    opened, moment = Store(store or Settings().store), clock.now()
+    for entry in wanted_systems(system):
+        found = storage(opened, entry, moment)
+        if found.total.objects:
+            _screen().print(storage_table(found))
+            for key, room in found.cycles[:LARGEST]:
+                _say(f"  {key}  {readable(room.size_bytes):>9}  {room.objects} objects")
+        else:
+            _say(f"{entry.name}: nothing")
+
+
+def storage_table(found: Storage) -> Table:
+    """Bytes and objects by product and class of age."""
+    total = found.total
+    title = f"{found.system}: {readable(total.size_bytes)} in {total.objects} objects"
+    table = Table(title=title, title_justify="left")
+    for heading in ("part", "start's age", "objects", "bytes"):
+        table.add_column(heading, justify="right" if heading in ("objects", "bytes") else "left")
+    for (part, age), room in found.parts.items():
+        table.add_row(part, age, str(room.objects), readable(room.size_bytes))
+    return table
+
+
+def pin(day: str, system: str, store: str | None, why: str) -> None:
+    """Keep a cycle whatever its age."""
+    opened, cycle = Store(store or Settings().store), clock.cycle_of(systems.system(system), day)
+    made = Pin(who=holding.this_person(), when=clock.now(), why=why.strip())
+    pins.pin(opened, cycle, made)
+    _say(f"{system} {cycle.key}: pinned by {made.who}: {made.why}")
+
+
+def unpin(day: str, system: str, store: str | None) -> None:
+    """Let a cycle grow old again."""
+    opened, cycle = Store(store or Settings().store), clock.cycle_of(systems.system(system), day)
+    pins.unpin(opened, cycle, who=holding.this_person(), when=clock.now())
+    _say(f"{system} {cycle.key}: unpinned")
+
+
+def _named(item: Removal | Kept) -> str:
+    return item.cycle if item.revision is None else f"{item.cycle} r{item.revision}"
+
+
+def _screen() -> Console:
+    screen = Console(highlight=False)
+    return screen if screen.is_terminal else Console(highlight=False, width=LINE)
+
+
+def _say(text: str) -> None:
+    Console(highlight=False).print(escape(text), soft_wrap=True)
