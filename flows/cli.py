@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import typer
 
-from flows.commands import forecasts, learning, operate, service
+from flows.commands import forecasts, learning, operate, service, upkeep
 from flows.sentences import unknown
 
 app = typer.Typer(
