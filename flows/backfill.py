@@ -207,7 +207,7 @@ class WorkPool:
         """Submit, or join the run that is there already."""
         from flows import submission
 
-        run = submission.submit(cycle.system, f"{cycle.start:%Y-%m-%d}", self.asked.parameters())
+        run = submission.submit(cycle.system, f"{cycle.start:%Y-%m-%d}", self.asked.parameters(), ("backfill",))
         return Submitted(cycle, run, time.monotonic())
 
     def end(self, begun: Submitted) -> Ended | None:

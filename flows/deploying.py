@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from flows import clock, deployments, firing, submission
-from pipeline import publish, systems
+from cronsim import CronSim
+
+from flows import clock, deployments, submission
+from pipeline import cycle, expected, publish, systems
 from pipeline.store import Store
 from pipeline.systems import System
 
@@ -30,25 +33,32 @@ def firing_line(system: System) -> str:
     """When a system fires next, and for which cycle."""
     if system.schedule is None:
         return f"        {system.name:<17} no schedule: fired by hand"
-    fires = firing.next_firing(system.schedule, clock.now())
-    cycle = firing.cycle_fired(system, system.schedule, fires)
-    return f"        {system.name:<17} fires next at {fires:%Y-%m-%d %H:%M} UTC, for {cycle.start:%Y-%m-%d}"
+    fires = next(CronSim(system.schedule.cron, clock.now()))
+    return f"        {system.name:<17} fires next at {fires:%Y-%m-%d %H:%M} UTC, for the start {_day(system, fires)}"
 
 
-def catch_up(system: System, store: Store, *, at_once: bool) -> str | None:
-    """Submit the run of the last firing, where it was missed or is wanted ``at_once``: what was done, in words.
+def catch_up(system: System, store: Store, *, at_once: bool) -> list[str]:
+    """Submit the runs that fired while no service was up, oldest first: what was done, in words.
 
-    A service that was down over its firing makes up for it when it is up again; a published cycle is left alone.
+    Only cycles that the schedule still makes, and none that is published. ``at_once``: the newest, however old.
     """
-    if system.schedule is None:
-        return None
     moment = clock.now()
-    cycle = firing.cycle_fired(system, system.schedule, firing.last_firing(system.schedule, moment))
-    late = (moment - cycle.start).total_seconds() / 3600 > system.schedule.skip_after_hours
-    if publish.published(store, cycle) is not None or (late and not at_once):
-        return None
-    submission.submit(system.name, f"{cycle.start:%Y-%m-%d}", {"store": store.uri})
-    return f"        {system.name:<17} runs now for {cycle.start:%Y-%m-%d}, which is not published"
+    missed = [item.cycle for item in expected.promised(system, moment) if item.fires <= moment]
+    if at_once and not missed and system.schedule is not None:
+        fired = next(CronSim(system.schedule.cron, moment, reverse=True))
+        missed = [cycle.cycle(system.name, _day(system, fired), system.start_hour)]
+    lines = []
+    for wanted in missed:
+        if publish.published(store, wanted) is None:
+            day = f"{wanted.start:%Y-%m-%d}"
+            submission.submit(system.name, day, {"store": store.uri}, tags=("missed",))
+            lines.append(f"        {system.name:<17} runs now for the start {day}, which is not published")
+    return lines
+
+
+def _day(system: System, fired: datetime) -> date:
+    """The day of the cycle that a firing is for."""
+    return fired.date() - timedelta(days=0 if system.schedule is None else system.schedule.days_back)
 
 
 def main(request: str) -> None:
@@ -57,8 +67,8 @@ def main(request: str) -> None:
     store = Store(asked["store"])
     lines = deploy(asked["systems"], "process", None, store.uri)
     for name in asked["systems"]:
-        lines.append(catch_up(systems.system(name), store, at_once=asked["at_once"]) or "")
-    print("\n".join(line for line in lines if line))
+        lines += catch_up(systems.system(name), store, at_once=asked["at_once"])
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -107,7 +107,20 @@ def backfill(system: System) -> Deployed:
 
 
 VERIFICATION_CRON = "47 9 * * *"
-OF_THE_STORE: tuple[Deployed, ...] = ()
+OF_THE_STORE = (
+    Deployed(
+        "housekeeping", "flows.housekeeping.housekeeping",
+        "Removes what every system's retention says is past its time, and what dead runs left. Fires at 27 3 * * * "
+        "(UTC): before the day's first run, when nothing is being made.",
+        {"apply": True}, ("housekeeping",), "27 3 * * *",
+    ),
+    Deployed(
+        "watch", "flows.scheduled.watch",
+        "Looks at every system's freshness, writes status.json and alerts before a deadline is missed. Fires every "
+        "quarter of an hour. It needs Prefect: goms watch, run by the machine's own timer, does not.",
+        {}, ("watch",), "*/15 * * * *",
+    ),
+)  # fmt: skip
 """What is deployed once for the whole store."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import stages
+from flows import device, stages
 from flows.holding import alive
 from flows.progress import Advance
 from flows.stages import Run
@@ -87,7 +87,8 @@ def stream(
         alive()
         advance(lead_day)
 
-    return edition.write(
-        stages.edition(run, state, forecaster, left_out), state, forecaster, inputs_digest=inputs_digest,
-        restart_every_days=settings.restart_every_days, queue_days=settings.queue_days, progress=progress,
-    )  # fmt: skip
+    with device.slot(settings.device_slot):
+        return edition.write(
+            stages.edition(run, state, forecaster, left_out), state, forecaster, inputs_digest=inputs_digest,
+            restart_every_days=settings.restart_every_days, queue_days=settings.queue_days, progress=progress,
+        )  # fmt: skip

@@ -10,9 +10,10 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from rich.text import Text
 
-from flows import artifacts, clock, scoring
+from flows import artifacts, clock, notify, scoring
 from flows import backfill as filled
 from flows import daily as journey
+from flows import watch as watching
 from flows.holding import this_process
 from flows.progress import PROGRESS, Progress
 from models.errors import ModelError
@@ -29,7 +30,7 @@ from pipeline.systems import System
 class RunLog(Progress):
     """Progress as lines of the flow run's log, where the person on call reads them."""
 
-    def say(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """One line, without its colours."""
         get_run_logger().info(Text.from_markup(text).plain)
 
@@ -151,6 +152,25 @@ def backfill(
     if failed:
         return Failed(message=f"{len(failed)} of {len(ended)} cycles, first {failed[0].cycle.key}: {failed[0].words}")
     return Completed(message=f"{sum(item.how == filled.PUBLISHED for item in ended)} published, of {len(ended)} asked")
+
+
+@flow(name="watch", persist_result=False)
+def watch(store: str | None = None) -> State[Any]:
+    """Look at every system once: its freshness, written as status.json, and alerts that were not sent yet.
+
+    Args:
+        store: What to look at; none: GOMS_STORE of the worker.
+    """
+    settings = Settings()
+    try:
+        found = watching.look(store or settings.store, notify.channels(settings, ()), settings)
+    except GomsError as error:
+        return Failed(message=str(error))
+    if found.lost is not None:
+        return Failed(message=str(found.lost))
+    if found.alarms:
+        return Completed(name="Alarm", message="; ".join(alarm.headline for alarm in found.alarms))
+    return Completed(message="all well")
 
 
 def cycle_of(system: System, day: str | None, fired: datetime) -> Cycle:

@@ -11,7 +11,7 @@ from prefect.exceptions import ObjectNotFound
 from pipeline.errors import UsageError
 
 
-def submit(system: str, day: str, parameters: dict[str, Any]) -> FlowRun:
+def submit(system: str, day: str, parameters: dict[str, Any], tags: tuple[str, ...] = ()) -> FlowRun:
     """The run of a cycle that waits or goes on, made where there is none.
 
     Its idempotency key is the cycle's; where a run of that key has ended, the key of the next is made from it, so
@@ -22,7 +22,7 @@ def submit(system: str, day: str, parameters: dict[str, Any]) -> FlowRun:
         while True:
             run = client.create_flow_run_from_deployment(
                 deployment, parameters={"day": day, **{k: v for k, v in parameters.items() if v is not None}},
-                idempotency_key=key, name=f"{system} {day}", tags=[system, "backfill"],
+                idempotency_key=key, name=f"{system} {day}", tags=[system, *tags],
             )  # fmt: skip
             if run.state is None or not run.state.is_final():
                 return run
