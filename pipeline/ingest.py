@@ -26,6 +26,7 @@ class _Rung(NamedTuple):
 
     number: int
     source: Source
+    asked: Request
     native: Native
     variables: tuple[str, ...]
     reason: str | None
@@ -53,25 +54,25 @@ def ingest(
         raise _unavailable(kind, f"system {system.name} without a ladder for it", f"system {system.name}")
     request = Request(
         kind, when.astimezone(UTC), tuple(entry.name for entry in of_kind(kind)), system.depths_m,
-        system.grid_of(kind), inputs, scratch, seed, ladder.maximum_age_days,
+        system.grid_of(kind), inputs, scratch, seed,
     )  # fmt: skip
-    return tuple(_part(rung, request) for rung in _rungs(ladder, request, sources))
+    return tuple(_part(rung, rung.asked) for rung in _rungs(ladder, request, sources))
 
 
 def _rungs(ladder: Ladder, request: Request, sources: Mapping[str, Source]) -> list[_Rung]:
     """Walk down the ladder until every variable is found, or refuse."""
     missing, used = request.variables, list[_Rung]()
     lacks: list[InputUnavailable | str] = []
-    for number, name in enumerate(ladder.sources):
-        source = _named(name, sources)
+    for number, rung in enumerate(ladder.rungs):
+        source, asked = _named(rung.source, sources), request._replace(maximum_age_days=rung.maximum_age_days)
         try:
-            native = source.fetch(request._replace(variables=missing))
+            native = source.fetch(asked._replace(variables=missing))
         except InputUnavailable as absence:
             lacks.append(absence)
             continue
         given = tuple(item for item in missing if _holds(native, item))
         if given:
-            used.append(_Rung(number, source, native, given, "; ".join(map(_because, lacks)) or None))
+            used.append(_Rung(number, source, asked, native, given, "; ".join(map(_because, lacks)) or None))
         missing = tuple(item for item in missing if item not in given)
         if not missing:
             return used

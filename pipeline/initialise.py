@@ -51,9 +51,10 @@ def check_age(record: InputRecord, system: System, start: datetime) -> None:
     if record.valid_time is None or ladder is None:
         return
     age_days = (_naive_utc(start).date() - _naive_utc(record.valid_time).date()).days
-    if not 0 <= age_days <= ladder.maximum_age_days:
+    oldest = ladder.oldest_days(record.source)
+    if not 0 <= age_days <= oldest:
         raise InputRefused(
-            f"{record.kind} input at most {ladder.maximum_age_days:g} days older than {start:%Y-%m-%d %H}Z",
+            f"{record.kind} input at most {oldest:g} days older than {start:%Y-%m-%d %H}Z",
             found=f"{', '.join(record.variables)} of {record.valid_time:%Y-%m-%d %H}Z, {age_days} days old",
             where=f"source {record.source} for system {system.name}",
             action="wait for the day's own file, or start the forecast on the day there is",

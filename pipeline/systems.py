@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline import products as p
 from pipeline import variables as v
@@ -15,17 +15,48 @@ from pipeline.variables import Entry, Kind
 ForcingPolicy = Literal["persistence", "relaxed"]
 
 
+class Rung(Entry):
+    """One source of a ladder. ``maximum_age_days``: how old its input may be (0: the day itself)."""
+
+    source: str
+    maximum_age_days: float = Field(default=0.0, ge=0)
+
+
+def rungs(*sources: str, maximum_age_days: float = 0.0) -> tuple[Rung, ...]:
+    """Rungs that all allow the same age, first source first."""
+    return tuple(Rung(source=source, maximum_age_days=maximum_age_days) for source in sources)
+
+
 class Ladder(Entry):
     """The ordered sources of one kind of input. A lower rung is used only with its reason on the product.
 
-    ``required``: without it there is no forecast; otherwise its product is left out, and the cycle says so.
-    ``maximum_age_days``: an input older than this is not taken for the day's own (0: the day itself).
+    ``required``: without it there is no forecast; otherwise its product is left out, and the cycle says so. Hours
+    after the cycle's start: ``expected_by_hours``, when the first rung ordinarily has it; ``ready_by_hours``, until
+    when a scheduled run waits for the first rung, and for none but it; ``give_up_hours``, until when it waits for any.
+    They are no part of what a forecast is. All 0: nothing is waited for.
     """
 
     kind: Kind
-    sources: tuple[str, ...]
+    rungs: tuple[Rung, ...] = Field(min_length=1)
     required: bool
-    maximum_age_days: float = 0.0
+    expected_by_hours: float = Field(default=0.0, ge=0, exclude=True)
+    ready_by_hours: float = Field(default=0.0, ge=0, exclude=True)
+    give_up_hours: float = Field(default=0.0, ge=0, exclude=True)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.expected_by_hours <= self.ready_by_hours <= self.give_up_hours:
+            raise ValueError(f"{self.kind}: expected, ready and give-up hours must not decrease")
+        return self
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the sources, first rung first."""
+        return tuple(rung.source for rung in self.rungs)
+
+    def oldest_days(self, source: str) -> float:
+        """How old the input of a source may be; of one that is not on the ladder, 0."""
+        return max((rung.maximum_age_days for rung in self.rungs if rung.source == source), default=0.0)
 
 
 class CheckpointPin(Entry):
@@ -116,10 +147,10 @@ TWIN = System(
     grid=_ONE_DEGREE, wave_grid=_ONE_DEGREE, biogeochemistry_grid=_ONE_DEGREE,
     kuroshio_grid=_ONE_DEGREE.window(**_KUROSHIO_BOX).refined(3), start_hour=12, real_ocean=False,
     ladders=(
-        Ladder(kind=Kind.OCEAN, sources=("twin",), required=True),
-        Ladder(kind=Kind.SURFACE, sources=("twin", "climatology"), required=True),
-        Ladder(kind=Kind.WAVES, sources=("twin",), required=False),
-        Ladder(kind=Kind.BIOGEOCHEMISTRY, sources=("twin",), required=False),
+        Ladder(kind=Kind.OCEAN, rungs=rungs("twin"), required=True),
+        Ladder(kind=Kind.SURFACE, rungs=rungs("twin", "climatology"), required=True),
+        Ladder(kind=Kind.WAVES, rungs=rungs("twin"), required=False),
+        Ladder(kind=Kind.BIOGEOCHEMISTRY, rungs=rungs("twin"), required=False),
     ),
     products=p.PRODUCTS,
     schedule=Schedule(
@@ -138,10 +169,10 @@ CORAL_SEA = System(
     grid=Grid(south=-24.64, west=144.96, latitude_step=0.2, longitude_step=0.4, rows=44, columns=24),
     start_hour=0, real_ocean=True,
     ladders=(
-        Ladder(kind=Kind.OCEAN, sources=("hycom",), required=True),
-        Ladder(kind=Kind.SURFACE, sources=("era5", "climatology"), required=True),
-        Ladder(kind=Kind.WAVES, sources=("era5",), required=False),
-        Ladder(kind=Kind.BIOGEOCHEMISTRY, sources=("nobm",), required=False),
+        Ladder(kind=Kind.OCEAN, rungs=rungs("hycom"), required=True),
+        Ladder(kind=Kind.SURFACE, rungs=rungs("era5", "climatology"), required=True),
+        Ladder(kind=Kind.WAVES, rungs=rungs("era5"), required=False),
+        Ladder(kind=Kind.BIOGEOCHEMISTRY, rungs=rungs("nobm"), required=False),
     ),
     products=(p.OCEAN,), checkpoint=_CORAL_SEA_MODEL,
 )  # fmt: skip
@@ -150,8 +181,8 @@ CORAL_SEA_TWIN = System(
     name="coral-sea-twin", title="The twin ocean on the Coral Sea's points", region="Coral Sea (synthetic twin)",
     grid=CORAL_SEA.grid, start_hour=CORAL_SEA.start_hour, real_ocean=False,
     ladders=(
-        Ladder(kind=Kind.OCEAN, sources=("twin",), required=True),
-        Ladder(kind=Kind.SURFACE, sources=("twin", "climatology"), required=True),
+        Ladder(kind=Kind.OCEAN, rungs=rungs("twin"), required=True),
+        Ladder(kind=Kind.SURFACE, rungs=rungs("twin", "climatology"), required=True),
     ),
     products=(p.OCEAN,), checkpoint=_CORAL_SEA_MODEL,
 )  # fmt: skip
@@ -166,10 +197,10 @@ GLOBAL_QUARTER_DEGREE = System(
     kuroshio_grid=_QUARTER_DEGREE.window(south=21.2, north=51.1, west=124.6, east=182.1).refined(3),
     start_hour=12, real_ocean=True,
     ladders=(
-        Ladder(kind=Kind.OCEAN, sources=("hycom",), required=True),
-        Ladder(kind=Kind.SURFACE, sources=("era5", "climatology"), required=True, maximum_age_days=7.0),
-        Ladder(kind=Kind.WAVES, sources=("era5",), required=False, maximum_age_days=7.0),
-        Ladder(kind=Kind.BIOGEOCHEMISTRY, sources=("nobm",), required=False),
+        Ladder(kind=Kind.OCEAN, rungs=rungs("hycom"), required=True),
+        Ladder(kind=Kind.SURFACE, rungs=rungs("era5", "climatology", maximum_age_days=7.0), required=True),
+        Ladder(kind=Kind.WAVES, rungs=rungs("era5", maximum_age_days=7.0), required=False),
+        Ladder(kind=Kind.BIOGEOCHEMISTRY, rungs=rungs("nobm"), required=False),
     ),
     products=p.PRODUCTS,
     schedule=Schedule(

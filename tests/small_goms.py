@@ -14,7 +14,7 @@ import native_files as native
 
 from pipeline import landmask, products, systems
 from pipeline.grids import Grid
-from pipeline.systems import Ladder, System
+from pipeline.systems import Ladder, System, rungs
 from pipeline.variables import Kind
 
 DAY = "2023-01-01"
@@ -26,9 +26,9 @@ SMALL_SEA = System(
     name="small-sea", title="A small sea for tests", region="Test Sea", grid=_GRID, wave_grid=_GRID,
     start_hour=0, forecast_days=6, forcing_policy="persistence", real_ocean=False,
     ladders=(
-        Ladder(kind=Kind.OCEAN, sources=("hycom",), required=True),
-        Ladder(kind=Kind.SURFACE, sources=("era5",), required=True),
-        Ladder(kind=Kind.WAVES, sources=("era5",), required=False),
+        Ladder(kind=Kind.OCEAN, rungs=rungs("hycom"), required=True),
+        Ladder(kind=Kind.SURFACE, rungs=rungs("era5"), required=True),
+        Ladder(kind=Kind.WAVES, rungs=rungs("era5"), required=False),
     ),
     products=(products.OCEAN, products.WAVES),
 )  # fmt: skip

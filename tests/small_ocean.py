@@ -15,7 +15,7 @@ from pipeline.credits import Publisher
 from pipeline.forecast import Persistence
 from pipeline.grids import Grid
 from pipeline.provenance import InputRecord
-from pipeline.systems import Ladder, System
+from pipeline.systems import Ladder, System, rungs
 from pipeline.variables import DEPTHS_M, Kind, variable
 
 START = datetime(2024, 2, 27, 12, tzinfo=UTC)
@@ -30,7 +30,7 @@ SYSTEM = System(
     biogeochemistry_grid=Grid(south=20.0, west=120.0, latitude_step=3.0, longitude_step=2.5, rows=4, columns=6),
     kuroshio_grid=_GRID.window(south=23.0, north=29.0, west=123.0, east=131.0).refined(3),
     start_hour=12, forecast_days=4, forcing_policy="persistence", real_ocean=False,
-    ladders=(Ladder(kind=Kind.OCEAN, sources=("twin",), required=True),),
+    ladders=(Ladder(kind=Kind.OCEAN, rungs=rungs("twin"), required=True),),
     products=products.PRODUCTS,
 )  # fmt: skip
 CYCLE = cycle.cycle(SYSTEM.name, START.date(), SYSTEM.start_hour)

@@ -15,7 +15,7 @@ from pipeline.errors import InputRefused, InputUnavailable, UsageError
 from pipeline.ingest import ingest
 from pipeline.provenance import records
 from pipeline.sources import SOURCES, Native, Request, Source, Term, era5, hycom, nobm
-from pipeline.systems import CORAL_SEA, SYSTEMS, Ladder, System
+from pipeline.systems import CORAL_SEA, SYSTEMS, Ladder, System, rungs
 from pipeline.variables import BIOGEOCHEMISTRY, OCEAN, SURFACE, WAVES, Kind, Variable
 from tests import native_files as native
 
@@ -60,7 +60,7 @@ class Empty(Shelf):
 
 def on_ladder(*sources: Source, age_days: float = 0.0) -> tuple[System, dict[str, Source]]:
     names = tuple(source.name for source in sources)
-    ladder = Ladder(kind=Kind.SURFACE, sources=names, required=True, maximum_age_days=age_days)
+    ladder = Ladder(kind=Kind.SURFACE, rungs=rungs(*names, maximum_age_days=age_days), required=True)
     return CORAL_SEA.model_copy(update={"ladders": (ladder,)}), {source.name: source for source in sources}
 
 

@@ -13,15 +13,15 @@ from pipeline.contracts import ARRAYS
 from pipeline.errors import InputRefused
 from pipeline.initialise import initialise
 from pipeline.provenance import InputRecord
-from pipeline.systems import CORAL_SEA, Ladder
+from pipeline.systems import CORAL_SEA, Ladder, rungs
 from pipeline.variables import Kind, of_kind
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
 SYSTEM = CORAL_SEA.model_copy(
     update={
         "ladders": (
-            Ladder(kind=Kind.OCEAN, sources=("hycom",), required=True),
-            Ladder(kind=Kind.SURFACE, sources=("era5", "climatology"), required=True, maximum_age_days=7.0),
+            Ladder(kind=Kind.OCEAN, rungs=rungs("hycom"), required=True),
+            Ladder(kind=Kind.SURFACE, rungs=rungs("era5", "climatology", maximum_age_days=7.0), required=True),
         )
     }
 )

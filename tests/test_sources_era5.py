@@ -17,14 +17,14 @@ from pipeline.ingest import ingest
 from pipeline.provenance import records
 from pipeline.sources import Native, Request
 from pipeline.sources.era5 import Era5Source
-from pipeline.systems import CORAL_SEA, Ladder, System
+from pipeline.systems import CORAL_SEA, Ladder, System, rungs
 from pipeline.variables import Kind, of_kind
 from tests import native_files as native
 
 
 def era5_only(kind: Kind, grid: Grid = CORAL_SEA.grid, age_days: float = 0.0) -> System:
     """The Coral Sea system, or another place, with nothing below ERA5 on its ladder."""
-    ladder = Ladder(kind=kind, sources=("era5",), required=True, maximum_age_days=age_days)
+    ladder = Ladder(kind=kind, rungs=rungs("era5", maximum_age_days=age_days), required=True)
     return CORAL_SEA.model_copy(update={"grid": grid, "wave_grid": grid, "ladders": (ladder,)})
 
 

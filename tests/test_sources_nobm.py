@@ -12,11 +12,11 @@ import pytest
 from pipeline.errors import InputRefused, InputUnavailable
 from pipeline.ingest import ingest
 from pipeline.provenance import records
-from pipeline.systems import TWIN, Ladder
+from pipeline.systems import TWIN, Ladder, rungs
 from pipeline.variables import BIOGEOCHEMISTRY, Kind
 from tests import native_files as native
 
-SYSTEM = TWIN.model_copy(update={"ladders": (Ladder(kind=Kind.BIOGEOCHEMISTRY, sources=("nobm",), required=False),)})
+SYSTEM = TWIN.model_copy(update={"ladders": (Ladder(kind=Kind.BIOGEOCHEMISTRY, rungs=rungs("nobm"), required=False),)})
 NOON = native.START + timedelta(hours=12)
 
 

@@ -125,7 +125,7 @@ def test_files_of_the_same_request_have_the_same_bytes(tmp_path):
 
 def test_climatology_is_the_lower_rung_of_the_atmosphere_and_says_so(tmp_path):
     sources = {name: SOURCES[name] for name in ("climatology",)}
-    ladder = systems.Ladder(kind=Kind.SURFACE, sources=("climatology",), required=True)
+    ladder = systems.Ladder(kind=Kind.SURFACE, rungs=systems.rungs("climatology"), required=True)
     system = systems.TWIN.model_copy(update={"ladders": (ladder,), "grid": REGION})
     (part,) = ingest(system, Kind.SURFACE, WHEN, inputs=None, scratch=tmp_path, sources=sources)
     expected = climatology.fields(Kind.SURFACE, WHEN, REGION.latitude, REGION.longitude, ())
@@ -140,7 +140,7 @@ REFUSED = sorted(set(Fault) - {Fault.LATE, Fault.OTHER_DATE, Fault.MOVED_LAND, F
 
 @pytest.mark.parametrize("fault", REFUSED)
 def test_a_twin_told_to_be_wrong_is_refused(fault, tmp_path):
-    ladder = systems.Ladder(kind=Kind.OCEAN, sources=("twin",), required=True)
+    ladder = systems.Ladder(kind=Kind.OCEAN, rungs=systems.rungs("twin"), required=True)
     system = systems.TWIN.model_copy(update={"ladders": (ladder,), "grid": REGION})
     ingest(system, Kind.OCEAN, WHEN, inputs=None, scratch=tmp_path, sources={"twin": TwinSource()})
     with pytest.raises(InputRefused):

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 import xarray as xr
+from numpy.typing import NDArray
 
 from pipeline.grids import Grid
 from pipeline.provenance import FileRecord
@@ -29,13 +31,27 @@ class Term(NamedTuple):
     units: Mapping[str, tuple[float, float]]
 
 
+class Slabs(Protocol):
+    """Where a source keeps what it has fetched, by keys that name the content; every entry is verified on reading."""
+
+    def get(self, key: str) -> NDArray[Any] | None:
+        """The array kept under the key, or ``None`` where there is none that is whole."""
+        ...
+
+    def put(self, key: str, array: NDArray[Any]) -> None:
+        """Keep an array under the key."""
+        ...
+
+
 class Request(NamedTuple):
     """What a forecast start needs of one kind of input.
 
     ``variables``: our names. ``grid``: the grid it will be brought to (a source may read no more than covers it).
     ``inputs``: where the operator says the files are (folder or URL), or ``None``.
     ``scratch``: a folder a source may write to. ``seed``: of the twin. ``maximum_age_days``: how much older than
-    ``when`` an input may be; a source that can give an older instant gives the newest one allowed.
+    ``when`` an input may be; a source that can give an older instant gives the newest one allowed. ``archives``:
+    base addresses by archive name, where they are not the documented ones. ``cache``: of what was fetched before;
+    ``deadline_seconds``: for all that a remote source does about the request.
     """
 
     kind: Kind
@@ -47,6 +63,24 @@ class Request(NamedTuple):
     scratch: Path
     seed: int = 0
     maximum_age_days: float = 0.0
+    archives: Mapping[str, str] = MappingProxyType({})
+    cache: Slabs | None = None
+    deadline_seconds: float = 600.0
+
+
+class Sighting(NamedTuple):
+    """What a look at an archive showed, no field of it moved.
+
+    ``ready``: whether ``fetch`` would find an instant that the request allows. ``newest``: the newest instant held
+    that is not after the request's, where the archive tells. ``how``: by what it was checked. ``words``: a sentence.
+    ``refused``: something is there and is not what it should be: fetching it again may help, a lower rung hides it.
+    """
+
+    ready: bool
+    newest: datetime | None
+    how: str
+    words: str
+    refused: bool = False
 
 
 class Native(NamedTuple):
@@ -68,6 +102,13 @@ class Source(Protocol):
     name: str
     title: str
     kinds: tuple[Kind, ...]
+
+    def look(self, request: Request) -> Sighting:
+        """Whether the archive has the request's instant, or one that its age allows: metadata only, cheap.
+
+        What is absent is a ``Sighting`` that is not ready, never an error.
+        """
+        ...
 
     def fetch(self, request: Request) -> Native:
         """Open what the archive holds of the request.

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from pipeline import climatology
-from pipeline.sources import Native, Request, Term
+from pipeline.sources import Native, Request, Sighting, Term
 from pipeline.sources import holdings as h
 from pipeline.variables import Kind, of_kind, variable
 
@@ -23,6 +23,10 @@ class ClimatologySource:
     name = "climatology"
     title = "packaged climatology"
     kinds: tuple[Kind, ...] = (Kind.SURFACE,)
+
+    def look(self, request: Request) -> Sighting:
+        """There for every day of the year, and of no date; see ``Source.look``."""
+        return Sighting(True, None, "packaged with the code", "day-of-year means, of no date")
 
     def fetch(self, request: Request) -> Native:
         """The climatology of the day of the year at the grid's points; see ``Source.fetch``."""

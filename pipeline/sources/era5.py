@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 
 from pipeline.errors import InputRefused
-from pipeline.sources import Native, Request, Term
+from pipeline.sources import Native, Request, Sighting, Term
 from pipeline.sources import holdings as h
 from pipeline.sources.netcdf import scan
 from pipeline.variables import Kind
@@ -51,17 +51,24 @@ class Era5Source:
     title = "ERA5"
     kinds: tuple[Kind, ...] = (Kind.SURFACE, Kind.WAVES)
 
+    def look(self, request: Request) -> Sighting:
+        """The instants in the files' headers, at the same hour of the day; see ``Source.look``."""
+        return h.look(lambda: _held(request, self.title), request, self.title, of_day=True)
+
     def fetch(self, request: Request) -> Native:
         """Open what the files hold at the instant, or the newest an allowed age permits; see ``Source.fetch``."""
-        names = h.native_names(LEXICON, request.variables)
-        found = scan(request.inputs, request.scratch, self.title)
-        held = h.holdings(found, names, request, EXTENT, self.title)
+        held = _held(request, self.title)
         when = _newest(held, request)
         chosen = h.choose(held, when, request, self.title)
         dataset = _one_member(h.assemble(chosen, when), request)
         dataset, notes = _one_version(dataset)
         notes |= {_version_at(item, when) for item in chosen.values()} - {""}
         return Native(dataset, LEXICON, h.records(chosen), "; ".join(sorted(notes)))
+
+
+def _held(request: Request, title: str) -> h.Holdings:
+    found = scan(request.inputs, request.scratch, title)
+    return h.holdings(found, h.native_names(LEXICON, request.variables), request, EXTENT, title)
 
 
 def _newest(held: h.Holdings, request: Request) -> np.datetime64:

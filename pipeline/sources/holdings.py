@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pipeline.errors import GomsError, InputRefused, InputUnavailable
 from pipeline.grids import Axis, Grid
 from pipeline.provenance import FileRecord
-from pipeline.sources import Request, Term
-from pipeline.sources.netcdf import NetcdfFile, Scan
+from pipeline.sources import Request, Sighting, Term
+from pipeline.sources.netcdf import NetcdfFile, Scan, is_remote, listed
 
 Stamps = NDArray[np.datetime64]
 LATITUDE, LONGITUDE = ("lat", "latitude"), ("lon", "longitude")
@@ -97,6 +97,45 @@ def box(dataset: xr.Dataset) -> str:
     """The file's region in words."""
     latitude, longitude = _axes(dataset)
     return f"{latitude.min():.2f}..{latitude.max():.2f} N, {longitude[0]:.2f}..{longitude[-1]:.2f} E"
+
+
+def look(
+    find: Callable[[], Holdings], request: Request, title: str, *,
+    of_day: bool = False, wanted: Callable[[str], bool] = lambda name: True,
+) -> Sighting:  # fmt: skip
+    """What the files at ``request.inputs`` hold of the request, by ``find``, which opens their headers.
+
+    ``of_day``: an older instant stands for this one only at the same hour of the day. Files elsewhere than on this
+    machine are listed and not fetched: only their names can then tell.
+    """
+    try:
+        if request.inputs is not None and is_remote(request.inputs):
+            names = listed(request.inputs, title, wanted)
+            words = f"{len(names)} files of a name that may be it: what they hold is known when they are fetched"
+            return Sighting(bool(names), None, "the names of the files", words)
+        return _sighting(find(), request, title, of_day)
+    except InputUnavailable as absence:
+        return Sighting(False, None, "the files' headers", f"{title}: {absence.found}")
+    except InputRefused as refusal:
+        words = f"{title}: needed {refusal.needed}, found {refusal.found}"
+        return Sighting(False, None, "the files' headers", words, refused=True)
+
+
+def _sighting(held: Holdings, request: Request, title: str, of_day: bool) -> Sighting:
+    when = instant(request.when)
+    stamps = {name: np.unique(np.concatenate([item.stamps for item in files])) for name, files in held.items()}
+    every = np.unique(np.concatenate(list(stamps.values())))
+    past = every[every <= when]
+    if of_day:
+        past = past[(when - past).astype(int) % 86400 == 0]
+    if not past.size:
+        return Sighting(False, None, "the files' headers", f"{title}: nothing before {every[0]}")
+    newest = past[-1]
+    has = [name for name, mine in stamps.items() if newest in mine]
+    lacks = [name for name in stamps if name not in has]
+    ready = int((when - newest).astype(int)) <= request.maximum_age_days * 86400
+    words = f"{title}: {', '.join(has)} at {newest}" + (f", without {', '.join(lacks)}" if lacks else "")
+    return Sighting(ready, newest.astype(datetime).replace(tzinfo=UTC), "the files' headers", words)
 
 
 def choose(held: Holdings, when: np.datetime64, request: Request, title: str) -> dict[str, Held]:

@@ -16,11 +16,12 @@ int16 at 0.001; 40 depths, of which only those asked for are read; one file with
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import xarray as xr
 
-from pipeline.sources import Native, Request, Term
+from pipeline.sources import Native, Request, Sighting, Term
 from pipeline.sources import holdings as h
 from pipeline.sources.netcdf import scan
 from pipeline.variables import Kind
@@ -50,14 +51,25 @@ class HycomSource:
     title = "HYCOM"
     kinds: tuple[Kind, ...] = (Kind.OCEAN,)
 
+    def look(self, request: Request) -> Sighting:
+        """The instants in the files' headers; see ``Source.look``."""
+        return h.look(lambda: _held(request, self.title), request, self.title, wanted=_may_hold(request))
+
     def fetch(self, request: Request) -> Native:
         """Open what the files hold of the five ocean fields at the exact instant; see ``Source.fetch``."""
-        names = h.native_names(LEXICON, request.variables)
-        found = scan(request.inputs, request.scratch, self.title, lambda name: _promised(name) in (None, request.when))
-        held = h.holdings(found, names, request, EXTENT, self.title)
+        held = _held(request, self.title)
         chosen = h.choose(held, h.instant(request.when), request, self.title)
         dataset = h.assemble(chosen, h.instant(request.when))
         return Native(dataset, LEXICON, h.records(chosen), _note(dataset))
+
+
+def _held(request: Request, title: str) -> h.Holdings:
+    found = scan(request.inputs, request.scratch, title, _may_hold(request))
+    return h.holdings(found, h.native_names(LEXICON, request.variables), request, EXTENT, title)
+
+
+def _may_hold(request: Request) -> Callable[[str], bool]:
+    return lambda name: _promised(name) in (None, request.when)
 
 
 def _promised(name: str) -> datetime | None:

@@ -69,6 +69,20 @@ def scan(inputs: str | None, scratch: Path, archive: str, wanted: Callable[[str]
     return Scan(tuple(files), tuple(unreadable))
 
 
+def is_remote(inputs: str) -> bool:
+    """Whether the place is not on this machine, so that its files must be fetched before they are opened."""
+    return "://" in inputs and not inputs.startswith("file://")
+
+
+def listed(inputs: str, archive: str, wanted: Callable[[str], bool] = lambda name: True) -> list[str]:
+    """The addresses of the netCDF files at ``inputs`` whose name is ``wanted``; nothing of them is fetched.
+
+    Raises ``InputUnavailable`` where there is no such place or no netCDF file in it.
+    """
+    names = _remote_names(inputs, archive) if is_remote(inputs) else _local_names(inputs, archive)
+    return [name for name in names if wanted(name.rsplit("/", 1)[-1])]
+
+
 def open_file(path: Path, uri: str) -> xr.Dataset:
     """Open one file lazily: packed integers unpacked in float64, missing values NaN, times left as numbers.
 
@@ -126,15 +140,12 @@ def _first_line(error: Exception) -> str:
 
 
 def _located(inputs: str, scratch: Path, archive: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, Path]]:
-    remote = "://" in inputs and not inputs.startswith("file://")
-    names = _remote_names(inputs, archive) if remote else _local_names(inputs.removeprefix("file://"), archive)
-    chosen = [name for name in names if wanted(name.rsplit("/", 1)[-1])]
-    for name in chosen:
-        yield name, _fetched(name, scratch, archive) if remote else Path(name)
+    for name in listed(inputs, archive, wanted):
+        yield name, _fetched(name, scratch, archive) if is_remote(inputs) else Path(name)
 
 
 def _local_names(inputs: str, archive: str) -> list[str]:
-    place = Path(inputs)
+    place = Path(inputs.removeprefix("file://"))
     if place.is_file():
         return [str(place)]
     if not place.is_dir():

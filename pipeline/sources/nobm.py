@@ -17,7 +17,7 @@ import re
 import numpy as np
 import xarray as xr
 
-from pipeline.sources import Native, Request, Term
+from pipeline.sources import Native, Request, Sighting, Term
 from pipeline.sources import holdings as h
 from pipeline.sources.netcdf import NetcdfFile, Scan, scan
 from pipeline.variables import Kind
@@ -50,18 +50,26 @@ class NobmSource:
     title = "NASA NOBM"
     kinds: tuple[Kind, ...] = (Kind.BIOGEOCHEMISTRY,)
 
+    def look(self, request: Request) -> Sighting:
+        """The days in the files' headers and names; see ``Source.look``."""
+        return h.look(lambda: _held(request, self.title), request, self.title)
+
     def fetch(self, request: Request) -> Native:
         """Open the daily means of the day the instant lies in; see ``Source.fetch``."""
-        names = h.native_names(LEXICON, request.variables)
         when = h.instant(request.when)
-        found = scan(request.inputs, request.scratch, self.title)
-        mine = tuple(_prepared(file, names) if _is_nobm(file.dataset) else _other(file) for file in found.files)
-        held = h.holdings(Scan(mine, found.unreadable), names, request, EXTENT, self.title)
-        of_day = {name: tuple(_of_day(item, when) for item in files) for name, files in held.items()}
-        chosen = h.choose(of_day, when, request, self.title)
+        chosen = h.choose(_held(request, self.title), when, request, self.title)
         dataset = h.assemble(chosen, when)
         note = f"daily mean of {when.astype('datetime64[D]')}"
         return Native(dataset.where(dataset < FILL / 10), LEXICON, h.records(chosen), note)
+
+
+def _held(request: Request, title: str) -> h.Holdings:
+    """What the archive's own files hold, the stamps of the instant's day moved to the instant."""
+    names, when = h.native_names(LEXICON, request.variables), h.instant(request.when)
+    found = scan(request.inputs, request.scratch, title)
+    mine = tuple(_prepared(file, names) if _is_nobm(file.dataset) else _other(file) for file in found.files)
+    held = h.holdings(Scan(mine, found.unreadable), names, request, EXTENT, title)
+    return {name: tuple(_of_day(item, when) for item in files) for name, files in held.items()}
 
 
 def _is_nobm(dataset: xr.Dataset) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.grids import Axis, Grid
-from pipeline.sources import Native, Request, Source
+from pipeline.sources import Native, Request, Sighting, Source
 from pipeline.sources.era5 import Era5Source
 from pipeline.sources.hycom import HycomSource
 from pipeline.sources.nobm import NobmSource
@@ -46,6 +46,12 @@ class TwinSource:
 
     def __init__(self, fault: Fault | None = None) -> None:
         self.fault = fault
+
+    def look(self, request: Request) -> Sighting:
+        """Every instant there is, unless the twin was told to be late; see ``Source.look``."""
+        if request.kind is Kind.OCEAN and self.fault is Fault.LATE:
+            return Sighting(False, None, "the twin itself", f"{self.title}: told to be late")
+        return Sighting(True, request.when, "the twin itself", f"{self.title}: any day there is, seed {request.seed}")
 
     def fetch(self, request: Request) -> Native:
         """Write the instant's native file unless it is there, and read it as its archive's; see ``Source.fetch``."""
