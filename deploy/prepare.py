@@ -66,6 +66,8 @@ def files(bucket: str, prefix: str, systems: tuple[str, ...]) -> dict[str, str]:
         "redis.conf": f"requirepass {redis}\nappendonly yes\ndir /data\n",
         "redis_url": f"redis://:{redis}@redis:6379/0",
         "grafana_password": grafana,
+        "alerts.env": "# Whom alerts are sent to: GOMS_ALERT_... of deploy/settings.md, a line each, such as\n"
+        "# GOMS_ALERT_WEBHOOKS=https://alerts.example.org/goms\n",
         "s3_identities.json": json.dumps(identities(keys, bucket, prefix), indent=1),
         "public-read.json": json.dumps(policy("public-read", bucket, prefix, systems), indent=1),
         **{f"s3_{role}": credentials.format(*pair) for role, pair in keys.items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.provenance import InputRecord
 
@@ -13,14 +13,15 @@ class Publisher(BaseModel):
     """Who answers for what is published. The defaults say that nobody was named (``.invalid``: RFC 2606)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str = "publisher not named"
-    institution: str = "institution not named"
-    url: str = "https://publisher-not-named.invalid"
-    email: str = "publisher-not-named@goms.invalid"
-    naming_authority: str = "invalid.goms"
-    licence: str = (
-        "No licence was named by the publisher; the terms of the sources named under acknowledgement apply. "
-        "Not for navigation."
+    name: str = Field(default="publisher not named", description="person or group that publishes")
+    institution: str = Field(default="institution not named", description="institution behind it")
+    url: str = Field(default="https://publisher-not-named.invalid", description="where readers learn more")
+    email: str = Field(default="publisher-not-named@goms.invalid", description="where readers ask")
+    naming_authority: str = Field(default="invalid.goms", description="reversed domain that product names are unique in")
+    licence: str = Field(
+        default="No licence was named by the publisher; the terms of the sources named under acknowledgement apply. "
+        "Not for navigation.",
+        description="terms that the products are under",
     )
 
 
