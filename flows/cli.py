@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import typer
 
-from flows.commands import forecasts, learning, operate, service, upkeep
+from flows.commands import forecasts, learning, operate, service, upkeep, watching
 from flows.sentences import unknown
 
 app = typer.Typer(
@@ -20,14 +20,16 @@ app = typer.Typer(
 
     [bold]goms run yesterday[/] forecasts the embedded twin ocean; [bold]goms status[/] says what is published.""",
     epilog="Exit codes: 0 done, or done before · 2 usage · 3 input absent · 4 input refused · 5 forecast refused · "
-    "6 store · 7 another run holds the cycle. Settings of the machine (GOMS_STORE, GOMS_INPUTS...): README.md.",
+    "6 store · 7 another run holds the cycle · 8 a cycle is late or failed (watch). "
+    "Settings of the machine (GOMS_STORE, GOMS_INPUTS...): README.md.",
 )  # fmt: skip
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    forecasts.run, forecasts.verify, forecasts.status, forecasts.export,
+    forecasts.run, watching.status, forecasts.verify, forecasts.export,
     operate.stages, operate.hold, operate.release, operate.set_complete,
     service.up, service.down, service.deploy, service.backfill,
     upkeep.housekeeping, upkeep.storage, upkeep.pin, upkeep.unpin,
+    watching.watch, watching.incident,
     learning.archive, learning.train,
 )  # fmt: skip
 """Every command, in the order of the help."""

@@ -1,77 +1,168 @@
-"""What ``goms status`` shows: per system what is published, how old it is, what it lacks, and what is being made."""
+"""What ``goms status`` shows: how fresh each system is, and of each open cycle where it is, how long, what to type."""
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from flows.clock import now
-from pipeline import lock, marks, publish, systems
-from pipeline.cycle import Cycle, from_key
-from pipeline.latest import latest
+from pipeline import alerts, freshness, said, systems
+from pipeline.durations import Estimate
+from pipeline.freshness import Freshness
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.systems import System
+from pipeline.verdict import ALARMS, Standing, Verdict, in_words
+
+STORE_SECONDS = 10.0
+"""Patience with a store that does not answer: a person waits."""
+SILENT_LOOKS_SECONDS = 1800
+"""A watch that has not looked for this long is silent: it looks every five minutes unless told otherwise."""
+COLOURS = {Verdict.PUBLISHED: "green", Verdict.WAITING: "yellow", Verdict.HELD: "yellow", Verdict.SKIPPED: "yellow",
+           **dict.fromkeys(ALARMS, "bold red")}  # fmt: skip
 
 
-class Standing(NamedTuple):
-    """How a system stands. ``cycle`` and the rest are empty where nothing was ever published."""
-
-    system: str
-    cycle: str
-    age: str
-    degraded: tuple[str, ...]
-    under_way: tuple[str, ...]
-
-
-def show(system: str | None, store: str | None) -> None:
-    """Print a table of the systems' standings."""
-    wanted = [systems.system(system)] if system else list(systems.SYSTEMS)
-    opened, moment = Store(store or Settings().store), now()
-    table = Table(title=f"{opened.uri} at {moment:%Y-%m-%d %H:%M} UTC", title_justify="left")
-    for heading in ("system", "latest", "start's age", "degraded", "being made"):
-        table.add_column(heading, overflow="fold")
-    for entry in wanted:
-        standing = standing_of(opened, entry, moment)
-        degraded = "\n".join(standing.degraded) or ("no" if standing.cycle else "")
-        cells = (entry.name, standing.cycle or "nothing", standing.age, degraded, "\n".join(standing.under_way))
-        table.add_row(*(escape(cell) for cell in cells))
-    Console().print(table)
+def show(system: str | None, store: str | None, *, as_json: bool = False) -> None:
+    """Print how the systems stand: those in the store, or the one that is asked for."""
+    opened, moment = Store(store or Settings().store, patience_seconds=STORE_SECONDS), now()
+    there = opened.folders("")
+    wanted = [systems.system(system)] if system else [entry for entry in systems.SYSTEMS if entry.name in there]
+    with ThreadPoolExecutor(len(systems.SYSTEMS)) as pool:
+        looks = [pool.submit(_looked, opened, entry) for entry in wanted]
+        found = list(pool.map(lambda entry: freshness.of(opened, entry, moment), wanted))
+        looked = [look.result() for look in looks]
+    if as_json:
+        print(json.dumps([freshness.whole(item) for item in found], indent=1, ensure_ascii=False))
+        return
+    absent = [] if system else [entry.name for entry in systems.SYSTEMS if entry not in wanted]
+    Console(highlight=False).print(page(opened.uri, moment, list(zip(found, looked, strict=True)), absent))
 
 
-def standing_of(store: Store, system: System, moment: datetime) -> Standing:
-    """How a system stands at a moment."""
-    newest, under_way = latest(store, system.name), tuple(_under_way(store, system, moment))
-    if newest is None:
-        return Standing(system.name, "", "", (), under_way)
-    manifest = publish.read_manifest(store, newest.start, newest.revision)
-    reasons = manifest.degraded_reasons if manifest else ("its manifest is gone",)
-    age = age_in_words(moment - newest.start.start)
-    return Standing(system.name, f"{newest.cycle} r{newest.revision}", age, reasons, under_way)
+def page(
+    uri: str, moment: datetime, found: Sequence[tuple[Freshness, datetime | None]], absent: Sequence[str]
+) -> RenderableType:
+    """The whole answer: what needs somebody comes first."""
+    ordered = sorted(found, key=lambda pair: pair[0].well)
+    parts: list[RenderableType] = [f"[bold]{escape(uri)}[/] at {moment:%a %Y-%m-%d %H:%M} UTC"]
+    for made, looked in ordered:
+        parts += ["", *_system(made, looked)]
+    if absent:
+        parts += ["", f"nothing was ever made of {', '.join(absent)}"]
+    return Group(*parts)
 
 
-def age_in_words(age: timedelta) -> str:
-    """``31 h``, and from three days on ``4 d``."""
-    hours = age.total_seconds() / 3600
-    return f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} d"
+def _system(made: Freshness, looked: datetime | None) -> Iterable[RenderableType]:
+    alarms = made.alarms
+    state = "[green]all well[/]" if made.well else f"[bold red]{len(alarms)} NEED SOMEBODY[/]"
+    yield f"[bold]{made.system}[/]  {state}{_watched(made, looked)}"
+    yield Padding(_newest(made), (0, 0, 0, 2))
+    if made.cycles:
+        yield Padding(_table(made), (0, 0, 0, 2))
+    if made.stages:
+        yield Padding(f"[dim]{_took(made)}[/]", (0, 0, 0, 2))
+    for standing in made.cycles:
+        yield from _details(made.system, standing)
 
 
-def _under_way(store: Store, system: System, moment: datetime) -> list[str]:
-    """Cycles that have private state and are not published: who is at them, and the last stage done."""
-    found = []
-    for key in store.folders(f"{system.name}/runs"):
-        cycle = from_key(system.name, key)
-        lease = lock.holder(store, cycle)
-        if publish.published(store, cycle) is None and lease is not None:
-            alive = not lease.released and lease.expires > moment
-            found.append(f"{key} {_last_stage(store, cycle)}, {'by ' + lease.owner if alive else 'given up'}")
-    return found
+def _watched(made: Freshness, looked: datetime | None) -> str:
+    if not made.scheduled:
+        return "  [dim]run by hand: nothing of it is promised[/]"
+    if looked is None:
+        return "  [yellow]nobody watches it: goms watch[/]"
+    age = made.as_of - looked
+    silent = age.total_seconds() > SILENT_LOOKS_SECONDS
+    return f"  [bold red]the watch is silent since {looked:%a %H:%M} (#watch-silent)[/]" if silent else ""
 
 
-def _last_stage(store: Store, cycle: Cycle) -> str:
-    done = [stage for stage in marks.STAGES if marks.recorded(store, cycle, stage) is not None]
-    return f"after {done[-1]}" if done else "begun"
+def _newest(made: Freshness) -> str:
+    found = made.newest
+    if found is None:
+        return "nothing is published"
+    when = f", published {found.published:%a %H:%M}" if found.published else ""
+    lines = [f"newest: {found.start:%Y-%m-%d %H} UTC r{found.revision}, {_age(found.age_hours)} old{when}"]
+    lines += [f"[yellow]degraded:[/] {escape(reason)}" for reason in found.degraded_reasons]
+    return "\n".join(lines)
+
+
+def _took(made: Freshness) -> str:
+    """What the estimates are made of."""
+    parts = [f"{item.stage} {_short(item.median_seconds)} +{_short(item.spread_seconds)}" for item in made.stages]
+    cycles = max(item.cycles for item in made.stages)
+    return f"the last {cycles} published took, as a median, and nine in ten at most: {', '.join(parts)}"
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _table(made: Freshness) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in ("cycle", "", "stage", "since", "published by", "due"):
+        table.add_column(heading, no_wrap=True, header_style="dim")
+    for standing in made.cycles:
+        colour = COLOURS.get(standing.verdict, "default")
+        table.add_row(
+            f"{standing.start:%Y-%m-%d %H}", f"[{colour}]{_verdict(standing)}[/]", standing.stage or "",
+            _clock(standing.since, made.as_of), _published(standing, made.as_of), _clock(standing.deadline, made.as_of),
+        )  # fmt: skip
+    return table
+
+
+def _verdict(standing: Standing) -> str:
+    loud = standing.alarm or standing.verdict is Verdict.FAILED
+    if standing.verdict is Verdict.EXPECTED and standing.begins is not None:
+        return f"expected at {standing.begins:%H:%M}"
+    return standing.verdict.upper() if loud else str(standing.verdict)
+
+
+def _published(standing: Standing, moment: datetime) -> str:
+    if standing.published is not None:
+        return _clock(standing.published, moment)
+    return "" if standing.estimate is None else _estimated(standing.estimate, moment)
+
+
+def _estimated(found: Estimate, moment: datetime) -> str:
+    """``06:43 +2 min``: when, and how much later at the worst but one in ten."""
+    spread = math.ceil((found.latest - found.likely).total_seconds() / 60)
+    return f"~{_clock(found.likely, moment)} +{spread} min"
+
+
+def _details(system: str, standing: Standing) -> Iterable[RenderableType]:
+    """Under the table, for cycles that need more than a line: why, who, what to type."""
+    if standing.verdict in (Verdict.PUBLISHED, Verdict.EXPECTED):
+        return
+    lines = [f"[bold]{standing.day}[/] {escape(standing.words)}"]
+    if standing.holder:
+        lines.append(f"[dim]at it:[/] {escape(standing.holder)}")
+    if standing.sentence:
+        lines.append(escape(standing.sentence))
+    if standing.alarm or standing.verdict in (Verdict.FAILED, Verdict.WAITING):
+        alert = alerts.alarm(system, standing, now(), Settings().runbook)
+        lines += [f"[dim]type[/] [bold]{alert.command}[/]", f"[dim]look[/] {alert.look}",
+                  f"[dim]read[/] {escape(alert.runbook)}"]  # fmt: skip
+    yield Padding("\n".join(lines), (1, 0, 0, 2))
+
+
+def _clock(when: datetime | None, moment: datetime) -> str:
+    """``06:43`` today, ``Sun 06:43`` within the week, else the date."""
+    if when is None:
+        return ""
+    if when.date() == moment.date():
+        return f"{when:%H:%M}"
+    return f"{when:%a %H:%M}" if abs((when - moment).days) < 6 else f"{when:%m-%d %H:%M}"
+
+
+def _age(hours: float) -> str:
+    return in_words(timedelta(hours=hours))
+
+
+def _looked(store: Store, system: System) -> datetime | None:
+    return said.recall(store, system.name).looked

@@ -7,7 +7,8 @@ GomsError
 ├── ForecastRefused       5   the forecast exists and must not be published
 ├── StoreError            6   the store refused, failed or is full         [retryable]
 │   └── CheckFailed       6   what was read back is not what was written
-└── CycleHeld             7   another run holds the cycle
+├── CycleHeld             7   another run holds the cycle
+└── CycleAlarm            8   a cycle is late, will be, or failed: what a watch that looks once ends with
 """
 
 from __future__ import annotations
@@ -79,3 +80,9 @@ class CycleHeld(GomsError):
     """Another run holds the cycle."""
 
     exit_code = 7
+
+
+class CycleAlarm(GomsError):
+    """A cycle that the schedule promised is late, will be, or failed: said by whoever watches."""
+
+    exit_code = 8

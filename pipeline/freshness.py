@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -74,16 +74,27 @@ class Freshness(BaseModel):
         return tuple(standing for standing in reversed(self.cycles) if standing.alarm)
 
 
-def refresh(store: Store, system: System, moment: datetime) -> Freshness:
-    """Compute a system's freshness and publish it as ``status.json``; a system that never ran gets none."""
-    made = of(store, system, moment)
-    if made.newest is not None or made.cycles:
-        store.write_bytes(path(system.name), public(made))
+def refresh(store: Store, system: System, moment: datetime, also: Iterable[Cycle] = ()) -> Freshness:
+    """Compute a system's freshness and publish it as ``status.json``; a system that never ran gets none.
+
+    Cycles given by ``also`` are looked at again by whoever comes later, until they are published.
+    """
+    made = of(store, system, moment, also)
+    publish(store, made)
     return made
 
 
-def of(store: Store, system: System, moment: datetime) -> Freshness:
-    """A system's freshness at a moment; costs some dozens of small requests, however many cycles there are."""
+def publish(store: Store, made: Freshness) -> None:
+    """Write ``status.json``; a system that never ran gets none."""
+    if made.newest is not None or made.cycles:
+        store.write_bytes(path(made.system), to_json(made.model_dump(mode="json")))
+
+
+def of(store: Store, system: System, moment: datetime, also: Iterable[Cycle] = ()) -> Freshness:
+    """A system's freshness at a moment; costs some dozens of small requests, however many cycles there are.
+
+    ``also``: cycles to look at wherever they lie, beside those that are promised or were begun lately.
+    """
     with ThreadPoolExecutor(REQUESTS_AT_A_TIME, "freshness") as pool:
         before = pool.submit(_said_before, store, system.name)
         found = latest(store, system.name)
@@ -96,16 +107,21 @@ def of(store: Store, system: System, moment: datetime) -> Freshness:
         past = [key for key in made.result() if newest is not None and key <= newest.cycle][-HISTORY_CYCLES:]
         journals = [pool.submit(_notes, store, from_key(system.name, key)) for key in past]
         promises = _in_service(promised(system, moment), newest, {*runs.result(), *made.result()}, system)
-        asked = _candidates(system, promises, runs.result(), made.result(), before.result())
+        asked = _candidates(
+            system, promises, runs.result(), made.result(), {*before.result(), *(cycle.key for cycle in also)}
+        )
         seen = [pool.submit(_seen, store, item) for item in asked]
         stages = history(notes for notes in _results(journals) if was_published(notes))
         standings = [_judged(item, system, promises, stages, moment) for item in _results(seen)]
     return _freshness(system, moment, newest, standings, stages, scheduled=bool(promises))
 
 
-def public(made: Freshness) -> bytes:
-    """The document that readers are given."""
-    return to_json(made.model_dump(mode="json"))
+def whole(made: Freshness) -> dict[str, Any]:
+    """Everything, for operators: with who is at a cycle and the errors' sentences, which readers are not given."""
+    content: dict[str, Any] = made.model_dump(mode="json")
+    for item, standing in zip(content["cycles"], made.cycles, strict=True):
+        item |= {"sentence": standing.sentence, "holder": standing.holder}
+    return content
 
 
 def read(store: Store, system: str) -> Freshness | None:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipeline.credits import Publisher
+from pipeline.mail import Mail
+
+
+def _split(text: object) -> object:
+    return tuple(text.split()) if isinstance(text, str) else text
+
+
+Addresses = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
+"""Addresses that are secrets, with blanks between them."""
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Words with blanks between them."""
 
 
 class Settings(BaseSettings):
@@ -35,8 +48,29 @@ class Settings(BaseSettings):
     )
     queue_days: int = Field(default=2, ge=1, description="lead days that may wait to be written: bounds memory")
     device_slot: str | None = Field(
-        default=None, description="Prefect's concurrency limit of which a run takes a slot while it forecasts; none: "
-        "it takes none"
+        default=None,
+        description="Prefect's concurrency limit of which a run takes a slot while it forecasts; none: it takes none",
+    )
+    alert_webhooks: Addresses = Field(
+        default=(), description="webhooks that get alerts as JSON, with blanks between them; Slack's are known"
+    )
+    alert_slack_webhooks: Addresses = Field(
+        default=(), description="incoming webhooks that take Slack's layout, with blanks between them"
+    )
+    alert_heartbeat: SecretStr | None = Field(
+        default=None, description="address that `goms watch` asks after each look: what notices when it is silent"
+    )
+    alert_blocks: Words = Field(
+        default=(), description="notification blocks of the Prefect server, TYPE/NAME, with blanks between them"
+    )
+    alert_mail: Mail = Field(
+        default=Mail(),
+        description="alerts by e-mail: GOMS_ALERT_MAIL__HOST, __PORT, __ENCRYPTION (starttls, tls or none), __USER, "
+        "__PASSWORD, __SENDER, __RECIPIENTS (by comma)",
+    )
+    runbook: str = Field(default="deploy/runbook.md", description="where the runbook is: a path or an address")
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="what stderr is for: text for people, or json, a line for each event"
     )
     publisher: Publisher = Field(
         default=Publisher(), description="who answers for the products: GOMS_PUBLISHER__NAME and so on"
@@ -61,3 +95,16 @@ def prefect_defaults(home: Path, log_level: str) -> None:
 def child_environment(changes: Mapping[str, str], unless_set: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process that this one starts: its own, changed, with defaults for what is not set."""
     return {**unless_set, **os.environ, **changes}
+
+
+def secrets() -> tuple[str, ...]:
+    """Values of the environment that nobody outside may see: by the variable's name, or a password in an address."""
+    named = [value for name, value in os.environ.items() if _SECRET_NAMES.search(name) and value]
+    inside = [found for value in os.environ.values() for found in _IN_ADDRESS.findall(value)]
+    webhooks = [word for name, value in os.environ.items() if name.startswith("GOMS_ALERT_") for word in value.split()
+                if "://" in word]  # fmt: skip
+    return tuple({*named, *inside, *webhooks})
+
+
+_SECRET_NAMES = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|AUTH|_KEY|KEY_ID", re.IGNORECASE)
+_IN_ADDRESS = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")

@@ -63,10 +63,13 @@ class Store:
     Paths are relative to the URI, with ``/``. S3's endpoint and credentials come from the usual AWS variables.
     Every failure is a ``StoreError`` sentence. May be pickled; may be used from several threads.
     ``permit`` is asked right before every try at a change; what it raises keeps it from being made (``lock.Held``).
-    A server that is away is asked again for ``Settings.store_patience_seconds``; what answers no is not.
+    A server that is away is asked again for ``patience_seconds``, unless given ``Settings.store_patience_seconds``;
+    what answers no is not.
     """
 
-    def __init__(self, uri: str | Path, permit: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, uri: str | Path, permit: Callable[[], None] = lambda: None, *, patience_seconds: float | None = None
+    ) -> None:
         self.uri = str(uri).rstrip("/") if not str(uri).endswith("://") else str(uri)
         scheme, separator, rest = self.uri.partition("://")
         if separator and scheme not in ("file", "s3"):
@@ -75,7 +78,9 @@ class Store:
                 action="name one of the two",
             )  # fmt: skip
         self._backend: _Backend = (
-            _bucket(rest, permit) if scheme == "s3" else Folder(Path(rest or self.uri).absolute(), permit)
+            _bucket(rest, permit, patience_seconds)
+            if scheme == "s3"
+            else Folder(Path(rest or self.uri).absolute(), permit)
         )
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
@@ -185,8 +190,9 @@ def _relative(path: str) -> str:
     return path.rstrip("/")
 
 
-def _bucket(rest: str, permit: Callable[[], None]) -> Bucket:
+def _bucket(rest: str, permit: Callable[[], None], patience_seconds: float | None) -> Bucket:
     bucket, _, prefix = rest.partition("/")
     if not bucket:
         raise UsageError("a bucket", found="s3:// alone", where="the store's URI", action="write s3://bucket/prefix")
-    return Bucket(bucket, prefix, Settings().store_patience_seconds, permit)
+    seconds = Settings().store_patience_seconds if patience_seconds is None else patience_seconds
+    return Bucket(bucket, prefix, seconds, permit)

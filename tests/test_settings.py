@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from pipeline.settings import Settings
 
@@ -13,6 +13,11 @@ EXAMPLES = {
     "lease_seconds": ("60", 60),
     "restart_every_days": ("2", 2),
     "queue_days": ("1", 1),
+    "alert_webhooks": ("https://a.org/1 https://b.org/2", (SecretStr("https://a.org/1"), SecretStr("https://b.org/2"))),
+    "alert_slack_webhooks": ("https://hooks.slack.com/x", (SecretStr("https://hooks.slack.com/x"),)),
+    "alert_heartbeat": ("https://beat.org/1", SecretStr("https://beat.org/1")),
+    "alert_blocks": ("slack-webhook/on-call", ("slack-webhook/on-call",)),
+    "runbook": ("https://wiki.org/goms", "https://wiki.org/goms"),
 }
 
 
@@ -31,7 +36,7 @@ def test_the_publisher_is_read_part_by_part_and_is_else_plainly_not_named(monkey
 
 
 def test_every_field_is_described_and_has_its_example() -> None:
-    assert set(Settings.model_fields) == {*EXAMPLES, "publisher"}
+    assert set(Settings.model_fields) == {*EXAMPLES, "publisher", "alert_mail"}
     assert all(field.description for field in Settings.model_fields.values())
 
 

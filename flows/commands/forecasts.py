@@ -57,18 +57,6 @@ def verify(
         operations.verify(day, system, inputs, store, leads, seed, debug=debug)
 
 
-def status(
-    system: Annotated[str | None, typer.Option("--system", "-s", help="One system; else all.", metavar="NAME")] = None,
-    store: StoreUri = None,
-    debug: Debug = False,
-) -> None:
-    """What is published, how old it is, whether it is degraded, and what is being made."""
-    with sentences(debug):
-        from flows import status as shown
-
-        shown.show(system, store)
-
-
 def export(
     product: Annotated[str, typer.Argument(metavar="PRODUCT", help="ocean, waves, biogeochemistry or kuroshio.")],
     day: Annotated[str, typer.Argument(metavar="[DATE]", help="The forecast's start; else the latest.")] = "latest",

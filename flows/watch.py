@@ -1,0 +1,183 @@
+"""``goms watch``: a dead man's switch that reads the store alone, and so works when everything else is down.
+
+It looks at every system in service, keeps ``status.json`` fresh, and tells each trouble once, and once that it is
+over. A store that does not answer is itself a trouble. Nothing of Prefect is imported here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+from flows import clock, notify
+from flows.notify import Channel
+from pipeline import alerts, freshness, said, systems
+from pipeline.alerts import Alert
+from pipeline.errors import CycleAlarm, StoreError
+from pipeline.freshness import Freshness
+from pipeline.said import Said
+from pipeline.settings import Settings
+from pipeline.store import Store
+from pipeline.systems import System
+from pipeline.verdict import CLOSED
+
+STORE_SECONDS = 30.0
+"""Patience with a store that does not answer: the next look comes soon enough."""
+
+
+class Look(NamedTuple):
+    """One look at the store: what is not well. ``lost``: why the store could not be read or written."""
+
+    alarms: tuple[Alert, ...]
+    lost: StoreError | None = None
+
+
+def watch(store: str | None, every_seconds: float, once: bool, webhooks: Sequence[str]) -> None:
+    """Look, tell, and look again until the process is ended.
+
+    With ``once``: ``CycleAlarm`` (exit 8) where something is not well, ``StoreError`` (exit 6) where the store is lost.
+    """
+    ended = threading.Event()
+    if not once:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, lambda *_: ended.set())
+    while True:
+        settings = Settings()
+        uri = store or settings.store
+        found = look(uri, notify.channels(settings, webhooks), settings)
+        _beat(settings)
+        _say(found, uri)
+        if once:
+            _judge(found, uri)
+            return
+        if ended.wait(every_seconds):
+            return
+
+
+def look(uri: str, channels: Sequence[Channel], settings: Settings) -> Look:
+    """Look at every system once, and tell what was not told before."""
+    alarms, lost = list[Alert](), list[StoreError]()
+    try:
+        store = Store(uri, patience_seconds=STORE_SECONDS)
+        there = _systems(store, settings)
+    except StoreError as error:
+        _tell_lost(error, uri, channels, settings)
+        return Look((), error)
+    for name in there:
+        try:
+            alarms += _look_at(systems.system(name), store, channels, settings)
+        except StoreError as error:
+            lost.append(error)
+    if lost:
+        _tell_lost(lost[0], uri, channels, settings)
+        return Look(tuple(alarms), lost[0])
+    _tell_found(uri, channels, settings)
+    return Look(tuple(alarms))
+
+
+def _systems(store: Store, settings: Settings) -> list[str]:
+    """The systems in a store; ``StoreError`` where there were some and are none: a disk that is not mounted."""
+    there, seen = store.folders(""), _aside(store.uri, settings).with_suffix(".seen")
+    found = [entry.name for entry in systems.SYSTEMS if entry.name in there]
+    if found:
+        seen.parent.mkdir(parents=True, exist_ok=True)
+        seen.touch()
+    elif seen.exists():
+        raise StoreError(
+            "the systems that were in the store", found="none of them", where=store.uri,
+            action="see whether the disk is mounted and the address right",
+        )  # fmt: skip
+    return found
+
+
+def _look_at(system: System, store: Store, channels: Sequence[Channel], settings: Settings) -> tuple[Alert, ...]:
+    """A system's alarms, told; then its ``status.json`` and what was said, written."""
+    moment = clock.now()
+    made, before = freshness.of(store, system, moment), said.recall(store, system.name)
+    alarms = tuple(alerts.alarm(system.name, item, moment, settings.runbook) for item in made.alarms)
+    after = _tell((*alarms, *_over(made, before, settings)), before, channels)
+    gone = {sent.cycle for sent in after.sent.values()} - {item.cycle for item in made.cycles}
+    after = after.without(tuple(key for cycle in gone for key in after.of(cycle)))
+    freshness.publish(store, made)
+    said.remember(store, system.name, after.model_copy(update={"looked": moment}))
+    return alarms
+
+
+def _over(made: Freshness, before: Said, settings: Settings) -> Iterable[Alert]:
+    """The recoveries: of cycles that an alarm was told of, and that need nobody any more."""
+    for item in made.cycles:
+        if item.verdict in CLOSED and before.of(item.cycle):
+            yield alerts.recovery(made.system, item, made.as_of, settings.runbook)
+
+
+def _tell(found: Iterable[Alert], before: Said, channels: Sequence[Channel]) -> Said:
+    """Send what has not reached everybody yet; what fails is tried again at the next look."""
+    after = before
+    for alert in found:
+        sent = after.sent.get(alert.key)
+        reached = sent.reached if sent else ()
+        if sent is None:
+            typer.echo(alerts.text(alert))
+        arrived = [item.name for item in channels if item.name not in reached and notify.deliver(alert, item)]
+        after = after.told(alert, (*reached, *arrived))
+    return after
+
+
+def _tell_lost(error: StoreError, uri: str, channels: Sequence[Channel], settings: Settings) -> None:
+    path, alert = _aside(uri, settings), alerts.store_lost(str(error), clock.now(), settings.runbook)
+    before = Said.model_validate_json(path.read_bytes()) if path.exists() else Said()
+    after = _tell((alert,), before.without((alerts.store_found(alert.moment, "").key,)), channels)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(after.model_dump_json(), encoding="utf-8")
+
+
+def _tell_found(uri: str, channels: Sequence[Channel], settings: Settings) -> None:
+    path = _aside(uri, settings)
+    if not path.exists():
+        return
+    before, alert = Said.model_validate_json(path.read_bytes()), alerts.store_found(clock.now(), settings.runbook)
+    after = _tell((alert,), before, channels)
+    if set(after.sent[alert.key].reached) >= {item.name for item in channels}:
+        path.unlink()
+    else:
+        path.write_text(after.model_dump_json(), encoding="utf-8")
+
+
+def _aside(uri: str, settings: Settings) -> Path:
+    """Where it is remembered that a store was lost: on this machine, for the store cannot take it."""
+    return settings.scratch / "watch" / f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}.json"
+
+
+def _beat(settings: Settings) -> None:
+    """Tell whoever watches the watch that it has looked."""
+    if settings.alert_heartbeat is not None:
+        receiver = notify.Webhook(settings.alert_heartbeat.get_secret_value())
+        fault = receiver.post({"service": "goms", "looked": clock.now().isoformat()})
+        if fault is not None:
+            typer.echo(f"goms: the heartbeat did not reach the {receiver.name}: {fault}", err=True)
+
+
+def _say(found: Look, uri: str) -> None:
+    moment = f"{clock.now():%Y-%m-%d %H:%M:%S} UTC"
+    if found.lost is not None:
+        print(f"{moment}  the store is lost: {found.lost}", file=sys.stderr)
+    else:
+        words = "; ".join(alarm.headline for alarm in found.alarms) or "all well"
+        typer.echo(f"{moment}  {uri}: {words}")
+
+
+def _judge(found: Look, uri: str) -> None:
+    if found.lost is not None:
+        raise found.lost
+    if found.alarms:
+        raise CycleAlarm(
+            "every promised cycle on time", found="; ".join(alarm.headline for alarm in found.alarms), where=uri,
+            action=f"begin with: {found.alarms[0].command}",
+        )  # fmt: skip
