@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from prefect import flow
+from prefect.runtime import flow_run
 
-from flows import clock, forecasters, holding, stages, tasks
+from flows import clock, forecasters, holding, logs, stages, tasks
 from flows.progress import progress
 from flows.stages import Run
 from pipeline import judgement, marks, publish, systems
@@ -50,7 +51,10 @@ def daily(
     run = asked(day, system, inputs, store, forecaster, seed)
     forecasters.choose(run)  # refuses what cannot be run before anything is done
     judgement.refuse_if_held(run.opened, run.start)
-    with holding.holding(run.opened, run.start, Settings().lease_seconds):
+    with (
+        logs.of_run(run.system, run.cycle, flow_run.id),
+        holding.holding(run.opened, run.start, Settings().lease_seconds),
+    ):
         run = next_edition(run, supersede)
         check_start(run, start_again_from)
         return _again(run) if stages.is_published(run) else _anew(run, start_again_from)

@@ -10,6 +10,9 @@ from contextvars import ContextVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
+
+from flows import logs
 
 Advance = Callable[[int], None]
 """Told how far a stage is: the number of steps done."""
@@ -19,27 +22,36 @@ PLAIN_STEPS = 5
 
 
 class Progress:
-    """Stages as they run, on stderr: stdout is kept for the answer."""
+    """Stages as they run, for people on stderr (stdout is kept for the answer), and as lines of the log."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False)
 
+    def show(self, text: str) -> None:
+        """One line for people; none where stderr is for machines."""
+        if not logs.as_json():
+            self.console.print(text, soft_wrap=True)
+
     def say(self, text: str) -> None:
-        """One line."""
-        self.console.print(text, soft_wrap=True)
+        """One line, for people and in the log."""
+        self.show(text)
+        logs.event(Text.from_markup(text).plain)
 
     def done(self, title: str, seconds: float, size_bytes: int) -> None:
         """A stage has ended."""
-        self.say(f"[green]done[/]    {title:<28} {seconds:7.1f} s  {readable(size_bytes):>10}")
+        self.show(f"[green]done[/]    {title:<28} {seconds:7.1f} s  {readable(size_bytes):>10}")
+        logs.event(f"done: {title}", seconds=round(seconds, 3), bytes=size_bytes)
 
     def reused(self, title: str, size_bytes: int) -> None:
         """A stage was done by an earlier run, from the same inputs."""
-        self.say(f"[cyan]reused[/]  {title:<28} {'':>9}  {readable(size_bytes):>10}")
+        self.show(f"[cyan]reused[/]  {title:<28} {'':>9}  {readable(size_bytes):>10}")
+        logs.event(f"reused: {title}", bytes=size_bytes)
 
     @contextmanager
     def stage(self, title: str, steps: int | None = None) -> Iterator[Advance]:
         """Show a stage while it runs; ``steps``: how many it has, where that is known."""
-        if not self.console.is_terminal:
+        logs.event(f"begun: {title}")
+        if not self.console.is_terminal or logs.as_json():
             yield self._lines(title, steps)
             return
         columns = (SpinnerColumn(), TextColumn("{task.description}"))
@@ -53,7 +65,9 @@ class Progress:
 
         def advance(step: int) -> None:
             if step and step % PLAIN_STEPS == 0 and step != steps:
-                self.say(f"        {title}: {step} of {steps}, {time.monotonic() - start:.0f} s")
+                seconds = time.monotonic() - start
+                self.show(f"        {title}: {step} of {steps}, {seconds:.0f} s")
+                logs.event(f"{title}: {step} of {steps}", seconds=round(seconds, 3))
 
         return advance
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from collections.abc import Iterator
@@ -16,17 +17,21 @@ import typer
 def sentences(debug: bool) -> Iterator[None]:
     """Failures that the service knows leave as one sentence on stderr and with their exit code."""
     from models.errors import ModelError
-    from pipeline.errors import ForecastRefused, GomsError
+    from pipeline.errors import GomsError
 
     try:
         check_settings()
         yield
     except (GomsError, ModelError) as error:
-        code = error.exit_code if isinstance(error, GomsError) else ForecastRefused.exit_code
+        from flows import logs
+
         if debug:
             typer.echo(traceback.format_exc(), err=True)
-        typer.echo(f"goms: {error}", err=True)
-        raise typer.Exit(code) from error
+        if logs.as_json():
+            logs.failed(error)
+        else:
+            typer.echo(f"goms: {error}", err=True)
+        raise typer.Exit(logs.exit_code(error)) from error
 
 
 def check_settings() -> None:
@@ -61,5 +66,11 @@ def record(text: str) -> Path:
 
 def unknown(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """A failure that the service does not know: one sentence, and where its traceback is. Exit code 1."""
+    from flows import logs
+
     path = record("".join(traceback.format_exception(kind, error, trace)))
-    typer.echo(f"goms: a fault in goms itself, {kind.__name__}: {error}; its traceback is in {path}", err=True)
+    sentence = f"a fault in goms itself, {kind.__name__}: {error}; its traceback is in {path}"
+    if logs.as_json():
+        logs.event(sentence, level=logging.ERROR, error=kind.__name__, exit_code=1)
+    else:
+        typer.echo(f"goms: {sentence}", err=True)

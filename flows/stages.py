@@ -14,16 +14,15 @@ from typing import Any
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict
 
-from flows import holding
+from flows import holding, logs
 from flows.clock import now
 from flows.holding import alive
 from flows.progress import Advance, progress
-from models.errors import ModelError
 from pipeline import cycle, journal, judgement, marks, produce, staged, systems
 from pipeline.contracts import Gridded, InitialState
 from pipeline.cycle import Cycle
 from pipeline.edition import MANIFEST, Edition
-from pipeline.errors import CycleHeld, ForecastRefused, GomsError
+from pipeline.errors import CycleHeld, GomsError
 from pipeline.forecast import Forecaster
 from pipeline.journal import Event, Note
 from pipeline.marks import Mark
@@ -98,22 +97,23 @@ def once(
     ``made_from``: texts that say what the stage depends on, the marks of the stages before it by their digests.
     ``make``: does the work and returns every object it put; it is told where to report its steps.
     """
-    digest, title = marks.digest(stage, code_version(), *made_from), TITLES.get(stage, stage)
-    found = marks.marked(run.opened, run.start, stage, digest)
-    if found is not None:
-        progress().reused(title, _size(found))
-        note(run, Event.REUSED, stage=stage, size_bytes=_size(found))
-        return found
-    alive()
-    begun = time.monotonic()
-    with failures_noted(run, stage), progress().stage(title, steps) as advance:
-        records = tuple(make(advance))
+    with logs.bound(stage=stage):
+        digest, title = marks.digest(stage, code_version(), *made_from), TITLES.get(stage, stage)
+        found = marks.marked(run.opened, run.start, stage, digest)
+        if found is not None:
+            progress().reused(title, _size(found))
+            note(run, Event.REUSED, stage=stage, size_bytes=_size(found))
+            return found
         alive()
-        made = marks.mark(run.opened, run.start, stage, digest, records)
-    seconds = time.monotonic() - begun
-    progress().done(title, seconds, _size(made))
-    note(run, Event.STAGE, stage=stage, seconds=round(seconds, 3), size_bytes=_size(made))
-    return made
+        begun = time.monotonic()
+        with failures_noted(run, stage), progress().stage(title, steps) as advance:
+            records = tuple(make(advance))
+            alive()
+            made = marks.mark(run.opened, run.start, stage, digest, records)
+        seconds = time.monotonic() - begun
+        progress().done(title, seconds, _size(made))
+        note(run, Event.STAGE, stage=stage, seconds=round(seconds, 3), size_bytes=_size(made))
+        return made
 
 
 @contextmanager
@@ -125,19 +125,13 @@ def failures_noted(run: Run, stage: str) -> Iterator[None]:
         error = sys.exception()
         if error is not None and not isinstance(error, CycleHeld):
             with suppress(GomsError):  # the store may be what failed: the first error is the one to be raised
-                note(run, Event.FAILED, stage=stage, words=str(error) or repr(error), exit_code=_exit_code(error))
+                note(run, Event.FAILED, stage=stage, words=str(error) or repr(error), exit_code=logs.exit_code(error))
 
 
 def note(run: Run, event: Event, **details: Any) -> None:
     """Put an entry into the journal of the run's cycle; ``details``: further fields of ``Note``."""
     entry = Note(when=now(), event=event, who=holding.this_process(), run=flow_run.id, **details)
     journal.note(run.opened, run.start, entry)
-
-
-def _exit_code(error: BaseException) -> int:
-    if isinstance(error, ModelError):
-        return ForecastRefused.exit_code
-    return error.exit_code if isinstance(error, GomsError) else 1
 
 
 def is_published(run: Run) -> bool:

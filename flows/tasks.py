@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from flows import forecasters, stages
+from flows import forecasters, logs, stages
 from flows.clock import now
 from flows.holding import alive
 from flows.progress import progress
@@ -74,6 +74,7 @@ def draw_quicklooks(run: Run, written: Mark) -> Mark:
 
 
 @task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD)
+@logs.bound(stage="publish")
 def publish_edition(run: Run, initial: Mark, left_out: Mapping[str, str], written: tuple[Mark, ...]) -> Manifest:
     """Check, manifest, mark, latest."""
     state = stages.initial_state(run, initial)
