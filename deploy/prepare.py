@@ -4,7 +4,7 @@
     python3 deploy/prepare.py --bucket forecasts --prefix goms --systems twin,coral-sea
 
 writes ``deploy/secrets/``: one file a secret, random; the policies of ``deploy/policies/`` for this bucket, prefix and
-these systems; SeaweedFS's identities. Nobody else may enter the folder; the files themselves are readable, since the
+these systems, to be given to a store elsewhere; the identities of the SeaweedFS in ``compose.yaml``. Nobody else may enter the folder; the files themselves are readable, since the
 service reads them inside its containers as a user of its own. What is there is never overwritten.
 """
 
@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 POLICIES = Path(__file__).parent / "policies"
+ROLES = ("writer", "watcher", "observer")
 SYSTEMS = ("twin", "coral-sea", "coral-sea-twin", "global-quarter-degree")
 
 
@@ -38,14 +39,19 @@ def _named(text: str, systems: tuple[str, ...]) -> list[str]:
 
 def identities(keys: dict[str, tuple[str, str]], bucket: str, prefix: str) -> dict:
     """SeaweedFS's configuration: who may do what. Anonymous readers get theirs by the bucket's policy."""
-    roles = ("writer", "observer")
     return {
         "identities": [
             _identity("admin", keys["admin"], actions=["Admin", "Read", "Write", "List", "Tagging"]),
-            *(_identity(role, keys[role], policyNames=[role]) for role in roles),
+            *(_identity(role, keys[role], policyNames=[role]) for role in ROLES),
         ],
-        "policies": [{"name": role, "content": json.dumps(policy(role, bucket, prefix))} for role in roles],
+        "policies": [{"name": role, "content": json.dumps(_narrowed(policy(role, bucket, prefix)))} for role in ROLES],
     }
+
+
+def _narrowed(rights: dict) -> dict:
+    """Without the right to list the bucket's names, which AWS asks for before it says that an object is absent."""
+    kept = [statement for statement in rights["Statement"] if statement["Sid"] != "AbsentIsToldFromForbidden"]
+    return {**rights, "Statement": kept}
 
 
 def _identity(name: str, keys: tuple[str, str], **rights: list[str]) -> dict:
@@ -55,9 +61,7 @@ def _identity(name: str, keys: tuple[str, str], **rights: list[str]) -> dict:
 def files(bucket: str, prefix: str, systems: tuple[str, ...]) -> dict[str, str]:
     """Every file of the folder by its name."""
     database, redis, grafana, prefect = (secrets.token_urlsafe(24) for _ in range(4))
-    keys = {
-        role: (secrets.token_hex(10).upper(), secrets.token_urlsafe(30)) for role in ("admin", "writer", "observer")
-    }
+    keys = {role: (secrets.token_hex(10).upper(), secrets.token_urlsafe(30)) for role in ("admin", *ROLES)}
     credentials = "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n"
     return {
         "prefect_auth": f"goms:{prefect}",
@@ -70,6 +74,7 @@ def files(bucket: str, prefix: str, systems: tuple[str, ...]) -> dict[str, str]:
         "# GOMS_ALERT_WEBHOOKS=https://alerts.example.org/goms\n",
         "s3_identities.json": json.dumps(identities(keys, bucket, prefix), indent=1),
         "public-read.json": json.dumps(policy("public-read", bucket, prefix, systems), indent=1),
+        **{f"{role}.json": json.dumps(policy(role, bucket, prefix), indent=1) for role in ROLES},
         **{f"s3_{role}": credentials.format(*pair) for role, pair in keys.items()},
     }
 

@@ -9,7 +9,7 @@ import sysconfig
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,13 +47,19 @@ class S3Server(NamedTuple):
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """The server, up, with the bucket ``forecasts``; stopped at the end of the session."""
-    folder = tmp_path_factory.mktemp("s3")
     admin, reader = ("ADMINKEY", "admin-secret"), ("READERKEY", "reader-secret")
     identities = [
         _identity("admin", admin, ["Admin", "Read", "Write", "List", "Tagging"]),
         _identity("reader", reader, ["Read", "List"]),
     ]
-    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
+    with serving(tmp_path_factory.mktemp("s3"), json.dumps({"identities": identities}), admin) as endpoint:
+        yield S3Server(endpoint, admin, reader)
+
+
+@contextmanager
+def serving(folder: Path, identities: str, admin: tuple[str, str]) -> Iterator[str]:
+    """The endpoint of a server with these identities (SeaweedFS's configuration) and the bucket ``forecasts``."""
+    (folder / "s3.json").write_text(identities)
     (folder / "data").mkdir()
     port, *others = _free_ports(8)
     roles = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3.grpc")
@@ -61,12 +67,12 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     command = [str(_binary()), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3",
                f"-s3.port={port}", f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=64",
                "-volume.max=20", "-s3.port.iceberg=0", "-s3.port.lance=0", *flags]  # fmt: skip
-    server = S3Server(f"http://127.0.0.1:{port}", admin, reader)
+    endpoint = f"http://127.0.0.1:{port}"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
         try:
-            _wait_until_up(server, process, folder / "log")
-            yield server
+            _wait_until_up(endpoint, admin, process, folder / "log")
+            yield endpoint
         finally:
             process.kill()  # nothing in it is to be kept, and it takes its time to end by itself
             process.wait()
@@ -124,10 +130,10 @@ def _free_ports(count: int) -> list[int]:
         return [int(item.getsockname()[1]) for item in sockets]
 
 
-def _wait_until_up(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_up(endpoint: str, admin: tuple[str, str], process: subprocess.Popen[bytes], log: Path) -> None:
     client = boto3.client(
-        "s3", endpoint_url=server.endpoint, region_name="us-east-1", aws_access_key_id=server.admin[0],
-        aws_secret_access_key=server.admin[1],
+        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=admin[0],
+        aws_secret_access_key=admin[1],
     )  # fmt: skip
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:

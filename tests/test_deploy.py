@@ -217,7 +217,8 @@ def test_each_secret_is_named_by_reference_and_is_made_by_prepare(tmp_path: Path
     made = {path.name for path in (tmp_path / "secrets").iterdir()}
     named = {Path(entry["file"]).name for entry in compose_file.document(COMPOSE)["secrets"].values()}
     named |= {Path(file).name for _, service in every_service() for file in service.get("env_file", ())}
-    assert named == made
+    assert made - named == {"writer.json", "watcher.json", "observer.json"}  # for a store elsewhere
+    assert named - made == set()
 
 
 def test_secrets_are_made_once_and_never_twice_the_same(tmp_path: Path) -> None:
@@ -229,7 +230,7 @@ def test_secrets_are_made_once_and_never_twice_the_same(tmp_path: Path) -> None:
     assert again.returncode == 2
     assert {path.name: path.read_text() for path in first.iterdir()} == before
     same = {name for name, text in before.items() if (second / name).read_text() == text}
-    assert same == {"public-read.json", "alerts.env"}
+    assert same == {"public-read.json", "alerts.env", "writer.json", "watcher.json", "observer.json"}
     assert (first.stat().st_mode & 0o777) == 0o700
     assert run("git", "check-ignore", DEPLOY / "secrets" / "prefect_auth", cwd=ROOT).returncode == 0
 
@@ -325,12 +326,12 @@ def test_every_pod_is_locked(manifests: list[dict[str, Any]]) -> None:
     ]  # fmt: skip
 
 
-def test_a_run_is_given_its_gpu_and_watchers_cannot_write(manifests: list[dict[str, Any]]) -> None:
+def test_a_run_is_given_its_gpu_and_each_role_its_own_keys(manifests: list[dict[str, Any]]) -> None:
     (container,) = job_of_a_run()["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
     secrets = {name: {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
                for name, pod in pods(manifests).items()}  # fmt: skip
-    assert secrets["watch"] == secrets["metrics"] == {"goms-s3-observer"}
+    assert (secrets["watch"], secrets["metrics"]) == ({"goms-s3-watcher"}, {"goms-s3-observer"})
     assert secrets["worker"] == set()
 
 
