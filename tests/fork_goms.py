@@ -7,7 +7,6 @@ number. The process that forks has imported everything and runs nothing: it has 
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
 import json
@@ -22,9 +21,13 @@ import kill_points
 import small_goms
 
 IMPORTED = (
-    "flows.cli", "flows.operations", "flows.daily", "flows.status", "flows.server", "prefect.engine", "pipeline.report",
-    "pipeline.bucket", "matplotlib.backends.backend_agg", "netCDF4", "s3fs", "zarr", "scipy.ndimage", "cmocean",
+    "flows.cli", "flows.operations", "flows.daily", "flows.server", "pipeline.report", "pipeline.bucket",
+    "prefect.flow_engine", "prefect.task_engine", "prefect.concurrency.services", "prefect.telemetry.run_telemetry",
+    "prefect.utilities.visualization", "anyio._backends._asyncio", "fastapi", "psutil", "rich._emoji_codes",
+    "dask.array", "dask.threaded", "dask.multiprocessing", "xarray.computation.nanops", "pint", "s3fs", "netCDF4",
+    "scipy.fftpack", "cmocean", "matplotlib.backends.backend_agg", "PIL.JpegImagePlugin", "PIL.GifImagePlugin",
 )  # fmt: skip
+"""What a run imports on its way, at the latest when it needs it."""
 
 
 def serve() -> None:
@@ -67,18 +70,17 @@ def _run(request: dict[str, Any]) -> None:
         kill_points.arm(next(point for point in kill_points.POINTS if point.name == request["point"]))
     from flows.cli import main
 
-    code = 0
+    code = 1
     try:
         main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        code = 1
-    with contextlib.suppress(BrokenPipeError):
+    finally:  # nothing of the process that forked may run in this one
+        if (error := sys.exception()) is not None and not isinstance(error, SystemExit):
+            sys.excepthook(type(error), error, error.__traceback__)
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(code)
+        os._exit(code)
 
 
 if __name__ == "__main__":

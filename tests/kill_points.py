@@ -32,6 +32,12 @@ class Point(NamedTuple):
     nth: int = 1
     holding: str = ""
     quick: bool = False
+    rare: bool = False
+
+    @property
+    def usual(self) -> bool:
+        """Whether it is killed at whenever the tests are run, on a folder at least; ``quick`` ones on S3 too."""
+        return self.quick or not self.rare
 
     def meets(self, operation: str, path: str, data: bytes) -> bool:
         """Whether a request is of this kind."""
