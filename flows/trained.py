@@ -49,10 +49,10 @@ class OnOcean:
         return self._masked(self._model.derive(state, self._forcing))
 
     def roll_out(
-        self, state: Arrays, forcing: Iterable[NDArray[np.float32]]
+        self, state: Arrays, forcing: Iterable[NDArray[np.float32]], after: int = 0
     ) -> Iterator[dict[str, NDArray[np.float32]]]:
         """The model's days, NaN on the system's land."""
-        for day in self._model.roll_out(state, forcing):
+        for day in self._model.roll_out(state, forcing, after):
             yield self._masked(day)
 
     def _masked(self, day: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:

@@ -1,7 +1,7 @@
 """Normalise -> roll out -> heads -> physical units again: numpy in, numpy out, one day at a time.
 
 ``ModelForecaster`` satisfies the service's forecaster protocol without knowing it. Every day is computed from nothing
-but the arrays of the day before as they were yielded, and the forcing of that day.
+but the arrays of the day before as they were yielded, the forcing of that day, and its lead.
 """
 
 from __future__ import annotations
@@ -64,20 +64,21 @@ class ModelForecaster:
             result["kuroshio"] = (len(self.kuroshio_channels), rows * factor, columns * factor)
         return result
 
-    def roll_out(self, state: Arrays, forcing: Iterable[Array]) -> Iterator[dict[str, Array]]:
+    def roll_out(self, state: Arrays, forcing: Iterable[Array], after: int = 0) -> Iterator[dict[str, Array]]:
         """Yield one day per forcing field: ``ocean``, the heads whose state is there, and ``kuroshio``.
 
         ``state``: ``ocean`` and any of ``waves``, ``biogeochemistry`` (a head without its state is left out): physical
         units, float32, (channel, latitude, longitude), NaN on land. ``forcing``: for each step, the fields (channel,
-        latitude, longitude) valid at the *start* of the step, no NaN. What is yielded has NaN on the same land;
-        ``kuroshio`` has values everywhere. Quantities modelled as "nonnegative" that come out below zero are zero.
-        ``CheckpointError`` where the arrays are not what this model was trained on.
+        latitude, longitude) valid at the *start* of the step, no NaN. ``after``: lead day of ``state``.
+        What is yielded has NaN on the same land; ``kuroshio`` has values everywhere. Quantities modelled as
+        "nonnegative" that come out below zero are zero. ``CheckpointError`` where the arrays are not what this model
+        was trained on.
         """
         days = {name: state[name] for name in ("ocean", *STATE_HEADS) if name in state and name in self.shapes}
         for name, values in days.items():
             self._check(name, values)
         masks = {name: _tensor(np.isfinite(values))[0] for name, values in days.items()}
-        return self._days(days, forcing, masks, self._suite.surface(masks["ocean"]))
+        return self._days(days, forcing, masks, self._suite.surface(masks["ocean"]), after)
 
     def derive(self, state: Arrays, forcing: Array) -> dict[str, Array]:
         """What is derived from a day itself, for the initial state: ``kuroshio``, values everywhere, or nothing.
@@ -93,24 +94,26 @@ class ModelForecaster:
         with torch.inference_mode():
             ocean, atmosphere = _tensor(state["ocean"]), _tensor(forcing)
             features = self._suite.ocean(ocean, atmosphere, mask).features
-            return {"kuroshio": _array(self._suite.downscale(ocean, atmosphere, features, surface))}
+            return {"kuroshio": _array(self._suite.downscale(ocean, atmosphere, features, surface, torch.zeros(1)))}
 
     def _days(self, days: Arrays, forcing: Iterable[Array], masks: dict[str, Tensor],
-              surface: Surface | None) -> Iterator[dict[str, Array]]:  # fmt: skip
-        for fields in forcing:
+              surface: Surface | None, after: int) -> Iterator[dict[str, Array]]:  # fmt: skip
+        for lead, fields in enumerate(forcing, start=after + 1):
             self._check_forcing(fields)
-            following = self._day(days, fields, masks, surface)
+            following = self._day(days, fields, masks, surface, lead)
             days = {name: values.copy() for name, values in following.items() if name != "kuroshio"}
             yield following
 
-    def _day(self, days: Arrays, forcing: Array, masks: dict[str, Tensor], surface: Surface | None) -> dict[str, Array]:
+    def _day(self, days: Arrays, forcing: Array, masks: dict[str, Tensor], surface: Surface | None,
+             lead: int) -> dict[str, Array]:  # fmt: skip
         with torch.inference_mode():
             atmosphere = _tensor(forcing)
             step = self._suite.advance({name: _tensor(values) for name, values in days.items()}, atmosphere, masks)
             result = {name: _array(torch.where(masks[name] > 0, values, torch.nan))
                       for name, values in step.fields.items()}  # fmt: skip
             if surface is not None:
-                fine = self._suite.downscale(step.fields["ocean"], atmosphere, step.features, surface)
+                days_on = torch.full((1,), float(lead))
+                fine = self._suite.downscale(step.fields["ocean"], atmosphere, step.features, surface, days_on)
                 result["kuroshio"] = _array(fine)
         return result
 

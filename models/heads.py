@@ -170,6 +170,10 @@ class ResidualConvolutions(nn.Module):
         return result
 
 
+FIRST_FADING = -4.0
+"""Where training starts from: the head's share shrinks by log(1 + exp(-4)), 2 %, with each lead day."""
+
+
 class DownscalingHead(nn.Module):
     """Surface fields in a window and the features there -> the same fields on a grid ``factor`` times finer.
 
@@ -193,20 +197,24 @@ class DownscalingHead(nn.Module):
         if self.projection.bias is not None:
             nn.init.zeros_(self.projection.bias)
         self.register_buffer("residual", torch.tensor(residual, dtype=torch.float32)[:, None, None], persistent=False)
+        self.fading = nn.Parameter(torch.full((count, 1, 1), FIRST_FADING))
 
-    def forward(self, filled: Tensor, normalised: Tensor, mask: Tensor, static: Tensor, features: Tensor) -> Tensor:
+    def forward(self, filled: Tensor, normalised: Tensor, mask: Tensor, static: Tensor, features: Tensor,
+                lead: Tensor) -> Tensor:  # fmt: skip
         """(batch, channels, factor * window rows, factor * window columns), physical, values everywhere.
 
         ``filled``: (batch, channels, rows, columns) on the whole ocean grid, physical, land filled (``land_filled``).
         ``normalised``: the same fields normalised, zero on land. ``mask``: (channels, rows, columns). ``static``:
-        (batch, static channels, rows, columns), normalised. ``features``: the backbone's.
+        (batch, static channels, rows, columns), normalised. ``features``: the backbone's. ``lead``: (batch,), days
+        since the start: the longer, the less is added, for eddies that are misplaced are better left smooth.
         """
         window = self.architecture.window
         part = slice(window.south, window.north), slice(window.west, window.east)
         fields = torch.cat((normalised, mask.expand_as(normalised), static), dim=1)[..., part[0], part[1]]
         hidden = self.coarse(self.from_fields(fields) + self._windowed(features))
         correction: Tensor = self.projection(self.fine(self.enlarge(hidden)))
-        return bicubic(filled, window, self.architecture.factor) + self.residual * correction
+        kept = torch.exp(-functional.softplus(self.fading) * lead[:, None, None, None])
+        return bicubic(filled, window, self.architecture.factor) + self.residual * kept * correction
 
     def _windowed(self, features: Tensor) -> Tensor:
         """The features' own contribution, cell by cell, from the tokens that cover the window."""

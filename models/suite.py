@@ -88,11 +88,11 @@ class Suite(nn.Module):
         assert isinstance(head, StateHead)
         return head
 
-    def downscale(self, ocean: Tensor, forcing: Tensor, features: Tensor, surface: Surface) -> Tensor:
+    def downscale(self, ocean: Tensor, forcing: Tensor, features: Tensor, surface: Surface, lead: Tensor) -> Tensor:
         """The refined window: (batch, channels, fine rows, fine columns), physical, values everywhere.
 
         ``ocean`` (batch, ocean channels, rows, columns): the day to refine. ``features``: of the step that ended or
-        began on that day, ``forcing``: of that step.
+        began on that day, ``forcing``: of that step. ``lead``: (batch,), that day's lead in days.
         """
         if self.kuroshio is None:
             raise ValueError("this suite has no downscaling head")
@@ -101,7 +101,12 @@ class Suite(nn.Module):
         normalised = self.ocean.ocean(ocean, surface.ocean_mask)[:, index]
         filled = land_filled(ocean[:, index], surface.nearest)
         fine: Tensor = self.kuroshio(
-            filled, normalised, surface.ocean_mask[index], self.ocean.atmosphere(forcing)[:, static], features
+            filled,
+            normalised,
+            surface.ocean_mask[index],
+            self.ocean.atmosphere(forcing)[:, static],
+            features,
+            lead,
         )
         return fine
 

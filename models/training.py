@@ -264,17 +264,18 @@ class _RefinementLoss:
 
     def __call__(self, draw: Draw, today: Tensor, forecast: Tensor, features: Tensor) -> Tensor:
         truth, forcing = draw.truth["kuroshio"][:, 0], draw.forcing(0)
-        losses = [self._of(forecast, forcing, features, truth),
-                  self._of(draw.truth["ocean"][:, 0], forcing, features, truth)]  # fmt: skip
+        lead = torch.tensor([float(rollout.lead + 1) for rollout in draw.rollouts])
+        losses = [self._of(forecast, forcing, features, truth, lead),
+                  self._of(draw.truth["ocean"][:, 0], forcing, features, truth, 0 * lead)]  # fmt: skip
         fresh = [number for number, rollout in enumerate(draw.rollouts) if rollout.lead == 0]
         if fresh:
             starts = torch.stack([self.reader.field("kuroshio", draw.rollouts[number].start) for number in fresh])
-            losses.append(self._of(today[fresh], forcing[fresh], features[fresh], starts))
+            losses.append(self._of(today[fresh], forcing[fresh], features[fresh], starts, torch.zeros(len(fresh))))
         return geometric_mean(torch.stack(losses))
 
-    def _of(self, ocean: Tensor, forcing: Tensor, features: Tensor, truth: Tensor) -> Tensor:
+    def _of(self, ocean: Tensor, forcing: Tensor, features: Tensor, truth: Tensor, lead: Tensor) -> Tensor:
         assert self.surface is not None
-        fine = self.suite.downscale(ocean, forcing, features, self.surface)
+        fine = self.suite.downscale(ocean, forcing, features, self.surface, lead)
         return relative_error(fine, truth, self.head.residual, self.weights)
 
 

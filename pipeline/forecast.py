@@ -52,12 +52,13 @@ class Forecaster(Protocol):
         ...
 
     def roll_out(
-        self, state: Arrays, forcing: Iterable[NDArray[np.float32]]
+        self, state: Arrays, forcing: Iterable[NDArray[np.float32]], after: int = 0
     ) -> Iterator[dict[str, NDArray[np.float32]]]:
         """Yield one day per forcing field: the state's arrays and what is derived from them.
 
         ``state``: the start, with ``ocean`` and any heads' own state. ``forcing``: for each step, the forcing
         (forcing_channel, latitude, longitude) valid at the *start* of that step, no NaN (``FORCING_TIME``).
+        ``after``: the lead day of ``state``, 0 but for a rollout that is gone on with.
         """
         ...
 
@@ -90,7 +91,7 @@ def forecast(
     steps = system.forecast_days - first
     if steps > 0:
         fields = forcing.future_forcing(initial, system, steps, first)
-        for lead, arrays in enumerate(forecaster.roll_out(state, fields), start=first + 1):
+        for lead, arrays in enumerate(forecaster.roll_out(state, fields, first), start=first + 1):
             yield _checked(arrays, lead, initial, system, masks)
 
 
@@ -156,7 +157,7 @@ class Persistence:
         return {"kuroshio": np.where(masks["kuroshio"], np.stack(fields), np.float32("nan"))}
 
     def roll_out(
-        self, state: Arrays, forcing: Iterable[NDArray[np.float32]]
+        self, state: Arrays, forcing: Iterable[NDArray[np.float32]], after: int = 0
     ) -> Iterator[dict[str, NDArray[np.float32]]]:
         """The same arrays for every forcing field."""
         day = {**state, **self.derive(state)}

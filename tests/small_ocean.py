@@ -129,7 +129,7 @@ class Drifting(Persistence):
 
     name = "drifting"
 
-    def roll_out(self, state, forcing):  # type: ignore[no-untyped-def]
+    def roll_out(self, state, forcing, after=0):  # type: ignore[no-untyped-def]
         """Each day a little closer to zero."""
         day = dict(state)
         for _ in forcing:

@@ -60,7 +60,7 @@ def test_each_step_sees_the_forcing_of_its_own_start() -> None:
     seen = []
 
     class Watching(Persistence):
-        def roll_out(self, state, forcing):
+        def roll_out(self, state, forcing, after=0):
             for field in forcing:
                 seen.append(field)
                 yield {**state, **self.derive(state)}
@@ -100,8 +100,8 @@ class Spoiling:
         spoil = self
 
         class Spoiled(Persistence):
-            def roll_out(self, state, forcing):
-                for lead, day in enumerate(super().roll_out(state, forcing), start=1):
+            def roll_out(self, state, forcing, after=0):
+                for lead, day in enumerate(super().roll_out(state, forcing, after), start=1):
                     if lead == 2:
                         day[spoil.array] = day[spoil.array].copy()
                         day[spoil.array][spoil.index] = spoil.value
@@ -146,7 +146,7 @@ def test_a_current_within_its_components_bounds_and_too_fast_is_refused() -> Non
 
 def test_an_array_that_appears_or_vanishes_on_the_way_is_refused() -> None:
     class Losing(Persistence):
-        def roll_out(self, state, forcing):
+        def roll_out(self, state, forcing, after=0):
             for _ in forcing:
                 yield {"waves": state["waves"]}
 

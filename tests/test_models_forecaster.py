@@ -73,7 +73,7 @@ def test_a_rollout_restarted_from_any_day_gives_the_same_bytes_on_any_number_of_
             torch.set_num_threads(count)
             for stop in (1, 3):
                 state = {name: values for name, values in whole[stop - 1].items() if name != "kuroshio"}
-                again = list(model.roll_out(state, fields[stop:]))
+                again = list(model.roll_out(state, fields[stop:], stop))
                 for day, expected in zip(again, whole[stop:], strict=True):
                     assert {name: values.tobytes() for name, values in day.items()} == {
                         name: values.tobytes() for name, values in expected.items()
@@ -110,8 +110,26 @@ def test_what_stands_on_land_inside_the_model_reaches_nothing() -> None:
         assert not one.fields[name][0][masks[name] == 0].any(), name
     surface = networks.surface(mask)
     assert surface is not None
-    fine = [networks.downscale(state["ocean"], wind, one.features, surface) for state in (dry, flooded)]
+    lead = torch.zeros(1)
+    fine = [networks.downscale(state["ocean"], wind, one.features, surface, lead) for state in (dry, flooded)]
     assert torch.equal(*fine)
+
+
+def test_the_longer_the_lead_the_less_is_added_to_bicubic_interpolation() -> None:
+    """The addition shrinks by exp(-softplus(fading)) with each day: of fading 0 by half a day."""
+    networks, mask = suite(card()), torch.from_numpy(coast().astype(np.float32))
+    assert networks.kuroshio is not None
+    torch.nn.init.normal_(networks.kuroshio.projection.weight)
+    networks.kuroshio.fading.zero_()
+    ocean = torch.from_numpy(np.nan_to_num(start()["ocean"]))[None]
+    wind, surface = torch.from_numpy(DAYS.forcing(0, 1)), networks.surface(mask)
+    assert surface is not None
+    features = networks.ocean(ocean, wind, mask).features
+    day_0, day_1, far = (
+        networks.downscale(ocean, wind, features, surface, torch.full((1,), lead)) for lead in (0.0, 1.0, 200.0)
+    )
+    assert float((day_0 - far).abs().max()) > 0.1 * float(networks.kuroshio.residual.min())
+    torch.testing.assert_close(day_1 - far, (day_0 - far) / 2, rtol=1e-4, atol=1e-5)
 
 
 def test_heads_without_their_state_are_left_out(model) -> None:
