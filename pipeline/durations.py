@@ -16,7 +16,7 @@ class StageHistory(BaseModel):
     """What a stage took in the last published cycles that did it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    stage: str
+    stage: str = Field(description="name of the stage")
     median_seconds: float = Field(description="half of the cycles took no longer, in seconds")
     spread_seconds: float = Field(description="added to the median: nine in ten cycles took no longer, in seconds")
     cycles: int = Field(description="how many cycles this is from")
