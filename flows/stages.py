@@ -13,12 +13,13 @@ from typing import Any
 
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict
+from rich.markup import escape
 
 from flows import holding, logs
 from flows.clock import now
 from flows.holding import alive
 from flows.progress import Advance, progress
-from pipeline import cycle, journal, judgement, marks, produce, staged, systems
+from pipeline import cycle, freshness, journal, judgement, marks, produce, staged, systems
 from pipeline.contracts import Gridded, InitialState
 from pipeline.cycle import Cycle
 from pipeline.edition import MANIFEST, Edition
@@ -31,6 +32,8 @@ from pipeline.store import ObjectRecord, Store
 from pipeline.systems import System
 from pipeline.variables import Kind
 
+TURNS = (Event.BEGUN, Event.STAGE, Event.FAILED, Event.PUBLISHED)
+"""Events after which ``status.json`` says something else."""
 TITLES = {
     "ocean": "take in the ocean",
     "surface": "take in the atmosphere",
@@ -132,6 +135,18 @@ def note(run: Run, event: Event, **details: Any) -> None:
     """Put an entry into the journal of the run's cycle; ``details``: further fields of ``Note``."""
     entry = Note(when=now(), event=event, who=holding.this_process(), run=flow_run.id, **details)
     journal.note(run.opened, run.start, entry)
+    if event in TURNS:
+        _say_how_it_stands(run)
+
+
+def _say_how_it_stands(run: Run) -> None:
+    """Refresh the system's ``status.json``; what keeps that from being done does not keep a forecast from readers."""
+    try:
+        freshness.refresh(run.opened, run.of, now(), (run.start,))
+    except CycleHeld:
+        raise
+    except GomsError as error:
+        progress().say(f"[yellow]status.json was not refreshed[/]: {escape(str(error))}")
 
 
 def is_published(run: Run) -> bool:
