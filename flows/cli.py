@@ -28,7 +28,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     forecasts.run, watching.status, forecasts.verify, forecasts.export,
     operate.stages, operate.hold, operate.release, operate.set_complete,
     service.up, service.down, service.deploy, service.backfill,
-    upkeep.housekeeping, upkeep.storage, upkeep.pin, upkeep.unpin,
+    upkeep.housekeeping, upkeep.storage, upkeep.pin, upkeep.unpin, upkeep.metrics,
     watching.watch, watching.incident,
     learning.archive, learning.train,
 )  # fmt: skip

@@ -107,7 +107,10 @@ def housekeeping(system: str | None, store: str | None, *, apply: bool) -> None:
     """Print each system's plan, and do it where asked to."""
     opened = Store(store or Settings().store)
     for tended in tend_all(opened, wanted_systems(system), apply=apply):
-        _screen().print(plan_table(tended.plan, tended.done))
+        if tended.plan.removals:
+            _screen().print(plan_table(tended.plan, tended.done))
+        else:
+            _say(f"{tended.plan.system}: nothing is past its time, {len(tended.plan.kept)} kept")
         for item in tended.plan.kept:
             if item.revision is None:
                 _say(f"kept: {item.cycle}: {item.why}")
@@ -129,8 +132,7 @@ def plan_table(plan: Plan, done: Done | None) -> Table:
         table.add_row(name, item.what.value, escape(item.why), str(item.objects), readable(item.size_bytes))
     table.add_section()
     freed = sum(item.size_bytes for item in shown if item.what is not retention.What.SIGHT)
-    editions = sum(1 for item in plan.kept if item.revision is not None)
-    table.add_row("", f"{len(shown)} in all", f"{editions} editions are kept", "", readable(freed))
+    table.add_row("", f"{len(shown)} in all", f"{len(plan.kept)} kept", "", readable(freed))
     return table
 
 

@@ -53,3 +53,21 @@ def unpin(day: Day, system: SystemName = "twin", store: StoreUri = None, debug: 
         from flows import upkeep
 
         upkeep.unpin(day, system, store)
+
+
+def metrics(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 9108,
+    address: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 for other machines.")] = "127.0.0.1",
+    once: Annotated[bool, typer.Option("--once", help="Print the figures and end.")] = False,
+    system: OneOrAll = None,
+    store: StoreUri = None,
+    debug: Debug = False,
+) -> None:
+    """The service's figures for Prometheus: freshness, durations, sizes, skill. Needs the store alone."""
+    with sentences(debug):
+        from flows import metrics as exporter
+
+        if once:
+            exporter.show(system, store)
+        else:
+            exporter.serve(system, store, port, address)
