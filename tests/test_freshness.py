@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import kept_cycles as kept
 import pytest
@@ -28,7 +28,7 @@ OPEN = cycle("twin", "2026-11-22", 12)
 
 def at(text: str, day: date = DUE_DAY) -> datetime:
     """A time of the day on which the open cycle is due."""
-    return datetime.combine(day, datetime.strptime(text, "%H:%M:%S" if text.count(":") == 2 else "%H:%M").time(), UTC)
+    return datetime.combine(day, time.fromisoformat(text), UTC)
 
 
 def days(last: date, count: int) -> list[Cycle]:
@@ -290,7 +290,7 @@ def test_readers_are_told_no_name_of_a_machine_a_person_or_a_place(any_store: St
     read = freshness.read(any_store, "twin")
     assert read is not None
     assert (read.newest, read.stages, read.well) == (made.newest, made.stages, False)
-    assert kept.HOLDER in made.cycles[0].sentence
+    assert kept.HOLDER in made.alarms[0].sentence
 
 
 def test_every_field_of_the_readers_document_is_described() -> None:
