@@ -4,8 +4,9 @@
     python3 deploy/prepare.py --bucket forecasts --prefix goms --systems twin,coral-sea
 
 writes ``deploy/secrets/``: one file a secret, random; the policies of ``deploy/policies/`` for this bucket, prefix and
-these systems, to be given to a store elsewhere; the identities of the SeaweedFS in ``compose.yaml``. Nobody else may enter the folder; the files themselves are readable, since the
-service reads them inside its containers as a user of its own. What is there is never overwritten.
+these systems, to be given to a store elsewhere; the identities of the SeaweedFS in ``compose.yaml``. Nobody else may
+enter the folder; the files themselves are readable, since the service reads them inside its containers as a user of
+its own. What is there is never overwritten.
 """
 
 import argparse

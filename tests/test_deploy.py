@@ -318,7 +318,7 @@ def loose(pod: dict[str, Any]) -> list[str]:
 
 def test_every_pod_is_locked(manifests: list[dict[str, Any]]) -> None:
     every = pods(manifests)
-    assert set(every) == {"prefect", "prefect-services", "worker", "deploy", "watch", "metrics", "run"}
+    assert set(every) == {"prefect", "prefect-services", "worker", "deploy", "watch", "metrics", "desk", "run"}
     assert {name: loose(pod) for name, pod in every.items() if loose(pod)} == {}
     assert loose({"containers": [{"env": [{"name": "PREFECT_API_AUTH_STRING", "value": "secret"}]}]}) == [
         "may be root", "allowPrivilegeEscalation", "readOnlyRootFilesystem", "capabilities", "memory",

@@ -22,9 +22,16 @@ from pipeline import systems
 pytestmark = pytest.mark.server
 DEPLOY = Path(__file__).parents[1] / "deploy"
 BUCKET, PREFIX = "sea", "goms"
-PUBLISHED = ("twin/latest.json", "twin/status.json", "twin/cycles/20260101T12/r1/manifest.json", "twin/scores/x.json")
-PRIVATE = ("twin/runs/20260101T12/lock.json", "twin/runs/watch.json", "twin/pins.json", "notes.json",
-           "twin/runs/20260101T12/latest.json", "coral-sea/latest.json", "coral-sea/cycles/20260101T12/r1/x")  # fmt: skip
+PUBLISHED = ("twin/latest.json", "twin/status.json", "twin/cycles/20260101T12/r1/x.json", "twin/scores/x.json")
+PRIVATE = (
+    "twin/runs/20260101T12/lock.json",
+    "twin/runs/watch.json",
+    "twin/pins.json",
+    "notes.json",
+    "twin/runs/20260101T12/latest.json",
+    "coral-sea/latest.json",
+    "coral-sea/cycles/20260101T12/r1/x",
+)
 """Everyone reads the twin alone here: ``--systems twin``."""
 ELSEWHERE = ("other/twin/latest.json", "goms-private/twin/latest.json", "latest.json")
 
@@ -168,7 +175,7 @@ def test_watcher_writes_what_it_says_and_nothing_else(client_of: Callable[[str],
     watcher = client_of("watcher")
     for path in ("twin/status.json", "twin/runs/watch.json"):
         assert not refused(watcher.put_object, Key=f"{PREFIX}/{path}", Body=b"{}")
-    for path in ("twin/latest.json", "twin/cycles/20260101T12/r1/manifest.json", "twin/runs/20260101T12/lock.json"):
+    for path in ("twin/latest.json", "twin/cycles/20260101T12/r1/x.json", "twin/runs/20260101T12/lock.json"):
         assert whole(changes(watcher, f"{PREFIX}/{path}"), True)
 
 
