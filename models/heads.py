@@ -139,7 +139,9 @@ class Window(BaseModel):
 class DownscalingArchitecture(BaseModel):
     """The downscaling head: ``channels`` are labels of ocean channels; ``patch`` is the backbone's.
 
-    ``static``: labels of forcing channels it reads itself.
+    ``static``: labels of forcing channels it reads itself. ``fading_per_day``: what is added to bicubic interpolation
+    shrinks at this rate [day-1] with the lead, since fine eddies in the wrong place are worse than none. It is not
+    learned: on the training days rollouts go astray later than on others.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -149,6 +151,7 @@ class DownscalingArchitecture(BaseModel):
     patch: int = Field(gt=0)
     static: tuple[str, ...] = ("elevation",)
     factor: int = Field(default=3, gt=1)
+    fading_per_day: float = Field(default=0.045, ge=0)
     width: int = Field(default=48, gt=0)
     depth: int = Field(default=4, gt=0)
 
@@ -168,10 +171,6 @@ class ResidualConvolutions(nn.Module):
         """(batch, width, rows, columns) -> the same."""
         result: Tensor = fields + self.layers(fields)
         return result
-
-
-FIRST_FADING = -4.0
-"""Where training starts from: the head's share shrinks by log(1 + exp(-4)), 2 %, with each lead day."""
 
 
 class DownscalingHead(nn.Module):
@@ -197,7 +196,6 @@ class DownscalingHead(nn.Module):
         if self.projection.bias is not None:
             nn.init.zeros_(self.projection.bias)
         self.register_buffer("residual", torch.tensor(residual, dtype=torch.float32)[:, None, None], persistent=False)
-        self.fading = nn.Parameter(torch.full((count, 1, 1), FIRST_FADING))
 
     def forward(self, filled: Tensor, normalised: Tensor, mask: Tensor, static: Tensor, features: Tensor,
                 lead: Tensor) -> Tensor:  # fmt: skip
@@ -213,7 +211,7 @@ class DownscalingHead(nn.Module):
         fields = torch.cat((normalised, mask.expand_as(normalised), static), dim=1)[..., part[0], part[1]]
         hidden = self.coarse(self.from_fields(fields) + self._windowed(features))
         correction: Tensor = self.projection(self.fine(self.enlarge(hidden)))
-        kept = torch.exp(-functional.softplus(self.fading) * lead[:, None, None, None])
+        kept = torch.exp(-self.architecture.fading_per_day * lead)[:, None, None, None]
         return bicubic(filled, window, self.architecture.factor) + self.residual * kept * correction
 
     def _windowed(self, features: Tensor) -> Tensor:

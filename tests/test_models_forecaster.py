@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 
 import numpy as np
@@ -116,11 +117,10 @@ def test_what_stands_on_land_inside_the_model_reaches_nothing() -> None:
 
 
 def test_the_longer_the_lead_the_less_is_added_to_bicubic_interpolation() -> None:
-    """The addition shrinks by exp(-softplus(fading)) with each day: of fading 0 by half a day."""
+    """It is multiplied by exp(-rate * lead)."""
     networks, mask = suite(card()), torch.from_numpy(coast().astype(np.float32))
     assert networks.kuroshio is not None
     torch.nn.init.normal_(networks.kuroshio.projection.weight)
-    networks.kuroshio.fading.zero_()
     ocean = torch.from_numpy(np.nan_to_num(start()["ocean"]))[None]
     wind, surface = torch.from_numpy(DAYS.forcing(0, 1)), networks.surface(mask)
     assert surface is not None
@@ -129,7 +129,9 @@ def test_the_longer_the_lead_the_less_is_added_to_bicubic_interpolation() -> Non
         networks.downscale(ocean, wind, features, surface, torch.full((1,), lead)) for lead in (0.0, 1.0, 200.0)
     )
     assert float((day_0 - far).abs().max()) > 0.1 * float(networks.kuroshio.residual.min())
-    torch.testing.assert_close(day_1 - far, (day_0 - far) / 2, rtol=1e-4, atol=1e-5)
+    left = math.exp(-networks.kuroshio.architecture.fading_per_day)
+    share = (left - left**200) / (1 - left**200)
+    torch.testing.assert_close(day_1 - far, (day_0 - far) * share, rtol=1e-4, atol=1e-5)
 
 
 def test_heads_without_their_state_are_left_out(model) -> None:
