@@ -47,7 +47,8 @@ def take_in(run: Run, kind: Kind) -> Mark:
                       kind, system))])  # fmt: skip
 
 
-@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD)
+@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD,
+      task_run_name="initialise")  # fmt: skip
 def initialise_state(run: Run, taken: Mapping[Kind, Mark]) -> Mark:
     """The state the forecaster starts from, staged."""
     return stages.once(run, "initialise", initial(taken), lambda _: [staged.save(
@@ -55,7 +56,8 @@ def initialise_state(run: Run, taken: Mapping[Kind, Mark]) -> Mark:
         initialise.initialise(stages.gridded(run, taken), run.of, run.start.start))])  # fmt: skip
 
 
-@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD)
+@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD,
+      task_run_name="forecast")  # fmt: skip
 def forecast_days(run: Run, initial: Mark, left_out: Mapping[str, str]) -> Mark:
     """Every lead day of every product, written; nothing of it exists for readers yet."""
     made_from = forecasters.made_from(run, initial, left_out)
@@ -64,7 +66,8 @@ def forecast_days(run: Run, initial: Mark, left_out: Mapping[str, str]) -> Mark:
         steps=run.of.forecast_days)  # fmt: skip
 
 
-@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD)
+@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD,
+      task_run_name="draw the maps")  # fmt: skip
 def draw_quicklooks(run: Run, written: Mark) -> Mark:
     """A picture of each variable at some lead days, beside the products."""
     if stages.without(run, "quicklooks"):
@@ -73,8 +76,8 @@ def draw_quicklooks(run: Run, written: Mark) -> Mark:
         run.opened, run.of, run.start, run.revision))  # fmt: skip
 
 
-@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD)
-@logs.bound(stage="publish")
+@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD,
+      task_run_name="check and publish")  # fmt: skip
 def publish_edition(run: Run, initial: Mark, left_out: Mapping[str, str], written: tuple[Mark, ...]) -> Manifest:
     """Check, manifest, mark, latest."""
     state = stages.initial_state(run, initial)
