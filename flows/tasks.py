@@ -78,6 +78,7 @@ def draw_quicklooks(run: Run, written: Mark) -> Mark:
 
 @task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD,
       task_run_name="check and publish")  # fmt: skip
+@logs.bound(stage="publish")
 def publish_edition(run: Run, initial: Mark, left_out: Mapping[str, str], written: tuple[Mark, ...]) -> Manifest:
     """Check, manifest, mark, latest."""
     state = stages.initial_state(run, initial)
