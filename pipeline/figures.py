@@ -45,7 +45,7 @@ READABLE = Metric(
     "goms_store_readable", "1 where the store could be read for this system, else 0; then nothing else is."
 )
 SCHEDULED = Metric("goms_scheduled", "1 where a schedule makes the system's cycles and it is in service here.")
-CYCLES = Metric("goms_cycles", "Promised and open cycles that stand so.", ("verdict",))
+CYCLES = Metric("goms_cycles", "Cycles promised by the schedule that stand so.", ("verdict",))
 ALARMS = Metric("goms_alarms", "Promised cycles that need a person.")
 DEADLINE = Metric(
     "goms_open_deadline_timestamp_seconds", "Deadline of the oldest promised cycle that is not published."
@@ -134,7 +134,7 @@ def slow(store: Store, system: System, moment: datetime) -> Iterator[Sample]:
 
 
 def _verdicts(standing: Freshness) -> Iterator[Sample]:
-    found = [item.verdict for item in standing.cycles]
+    found = [item.verdict for item in standing.cycles if item.promised]
     yield from (Sample(CYCLES, (verdict.value,), found.count(verdict)) for verdict in Verdict)
     yield Sample(ALARMS, (), len(standing.alarms))
     waited = [item for item in standing.cycles if item.deadline is not None and item.published is None]
