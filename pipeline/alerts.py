@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.durations import Estimate
+from pipeline.errors import ForecastRefused, StoreError
 from pipeline.verdict import CLOSED, Standing, Verdict, in_words
 
 ANCHORS: Mapping[int, str] = {
@@ -22,8 +23,8 @@ SYMPTOMS: Mapping[Verdict, str] = {
     Verdict.COMPLETE: "held", Verdict.WAITING: "input-absent",
 }  # fmt: skip
 """The runbook's entry for a verdict that is no failure."""
-DIED, FAULT = "zombie", "fault"
-"""The runbook's entries for a run that ended without a word, and for a fault in the service itself."""
+DIED, FAULT, FULL = "zombie", "fault", "disk-full"
+"""The runbook's entries for a run that ended without a word, a fault in the service itself, and a full store."""
 
 
 class Kind(StrEnum):
@@ -56,15 +57,14 @@ class Alert(BaseModel):
 
 def alarm(system: str, standing: Standing, moment: datetime, runbook: str) -> Alert:
     """The alert of a cycle that needs a person; ``runbook``: where that page is."""
-    where, asked = f" at {standing.stage}" if standing.stage else "", f"{standing.day} --system {system}"
-    idle = standing.holder is None
+    asked, idle, entry = f"{standing.day} --system {system}", standing.holder is None, anchor(standing)
     return Alert(
         kind=Kind.ALARM, key=key_of(system, standing), verdict=standing.verdict, moment=moment, system=system,
-        headline=f"{system} {standing.day}: {standing.verdict.upper()}{where}, {standing.words}", cycle=standing.cycle,
+        headline=f"{system} {standing.day}: {standing.verdict.upper()}, {standing.words}", cycle=standing.cycle,
         stage=standing.stage, sentence=standing.sentence or standing.words, deadline=standing.deadline,
-        estimate=standing.estimate, command=f"goms run {asked}" if idle else f"goms stages {asked}",
+        estimate=standing.estimate, command=_command(entry, asked) if idle else f"goms stages {asked}",
         look=f"goms stages {asked}" if idle else f"goms status --system {system}",
-        runbook=f"{runbook}#{anchor(standing)}",
+        runbook=f"{runbook}#{entry}",
     )  # fmt: skip
 
 
@@ -92,7 +92,12 @@ def store_lost(sentence: str, moment: datetime, runbook: str) -> Alert:
 def store_found(moment: datetime, runbook: str) -> Alert:
     """The alert that the store answers again."""
     return store_lost("the store answers again", moment, runbook).model_copy(
-        update={"kind": Kind.RECOVERY, "headline": "the store answers again", "command": "goms status"}
+        update={
+            "kind": Kind.RECOVERY,
+            "key": "store over",
+            "headline": "the store answers again",
+            "command": "goms status",
+        }
     )
 
 
@@ -104,10 +109,13 @@ def key_of(system: str, standing: Standing) -> str:
 
 
 def anchor(standing: Standing) -> str:
-    """The runbook's entry for a standing."""
-    if standing.verdict is not Verdict.FAILED:
-        return SYMPTOMS.get(standing.verdict, "all-well" if standing.verdict in CLOSED else "fault")
-    return DIED if standing.exit_code is None else ANCHORS.get(standing.exit_code, FAULT)
+    """The runbook's entry for a standing: that of its failure, where it has one."""
+    if standing.exit_code is not None:
+        full = standing.exit_code == StoreError.exit_code and "needed free space" in standing.sentence
+        return FULL if full else ANCHORS.get(standing.exit_code, FAULT)
+    if standing.verdict is Verdict.FAILED:
+        return DIED
+    return SYMPTOMS.get(standing.verdict, "all-well" if standing.verdict in CLOSED else FAULT)
 
 
 def text(alert: Alert) -> str:
@@ -128,6 +136,13 @@ def slack(alert: Alert) -> dict[str, Any]:
 def document(alert: Alert) -> dict[str, Any]:
     """The alert as JSON, with the same lines as ``text`` for receivers that show one field."""
     return {**alert.model_dump(mode="json"), "text": text(alert)}
+
+
+def _command(entry: str, asked: str) -> str:
+    if entry == FULL:
+        return f"goms housekeeping --apply && goms run {asked}"
+    again = " --from ocean" if entry == ANCHORS[ForecastRefused.exit_code] else ""
+    return f"goms run {asked}{again}"
 
 
 _TYPED = ("type ", "look ", "runbook ")

@@ -1,0 +1,88 @@
+"""Who is told: a webhook's receiver and a mail server on loopback, which keep what they were sent."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from aiosmtpd.controller import Controller
+
+
+class Receiver(ThreadingHTTPServer):
+    """Takes JSON; answers 503 to the first ``refusals`` and 200 to what comes after."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Taking)
+        self.taken, self.refused, self.refusals = list[Any](), 0, 0
+
+    @property
+    def url(self) -> str:
+        """Its address, with a part that is a secret."""
+        return f"http://127.0.0.1:{self.server_address[1]}/services/SECRETPATH"
+
+
+class _Taking(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        receiver = self.server
+        assert isinstance(receiver, Receiver)
+        if receiver.refused < receiver.refusals:
+            receiver.refused += 1
+            self.send_response(503)
+        else:
+            receiver.taken.append(json.loads(content) if content else None)
+            self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing: the tests look at what was taken."""
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    """A receiver, up."""
+    with Receiver() as receiver:
+        thread = threading.Thread(target=receiver.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield receiver
+        finally:
+            receiver.shutdown()
+            thread.join()
+
+
+class Letters:
+    """A mail server's way with letters: keep them."""
+
+    def __init__(self) -> None:
+        self.taken = list[EmailMessage]()
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        """Take one."""
+        message = message_from_bytes(envelope.content, policy=policy.default)
+        assert isinstance(message, EmailMessage)
+        self.taken.append(message)
+        return "250 taken"
+
+
+@contextmanager
+def taking_letters() -> Iterator[tuple[Letters, int]]:
+    """A mail server, up: what it took, and its port."""
+    letters = Letters()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    controller = Controller(letters, hostname="127.0.0.1", port=port)
+    controller.start()
+    try:
+        yield letters, port
+    finally:
+        controller.stop()
