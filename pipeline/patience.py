@@ -29,6 +29,8 @@ PASSING_CODES = frozenset({
     "BadDigest", "IncompleteBody", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch",
 })  # fmt: skip
 """S3's: overload, another put under way, or a body that did not arrive as it was sent."""
+UNREAD = frozenset({"400", "404"})
+"""What stands in the place of S3's word where the answer's body did not arrive: what is wrong is not known then."""
 
 Failure = (BotoCoreError, ClientError, ResponseParserError)
 """Everything that asking an S3 server may raise."""
@@ -62,7 +64,7 @@ class Tries:
 def passing(error: Exception) -> bool:
     """Whether an error may pass by itself: the server is overloaded, unreachable, or did not finish its answer."""
     if isinstance(error, ClientError):
-        return status(error) in PASSING_STATUS or code(error) in PASSING_CODES
+        return status(error) in PASSING_STATUS or code(error) in PASSING_CODES or code(error) in UNREAD
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return False
     cut_off = (ConnectionError, HTTPClientError, IncompleteReadError, FlexibleChecksumError, ResponseParserError)
