@@ -26,7 +26,8 @@ class FileRecord(BaseModel):
 class InputRecord(BaseModel):
     """One or more variables as one source gave them.
 
-    ``rung``: 0 is the first of the ladder. ``age_hours``: forecast start minus ``valid_time``.
+    ``rung``: 0 is the first of the ladder. ``age_hours``: forecast start minus ``valid_time``, or minus the last
+    observed state that a forecast taken for an input began from.
     ``degraded``: the reason, in a sentence, when this is less than what the system asks for; else ``None``.
     """
 

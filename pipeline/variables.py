@@ -18,13 +18,17 @@ class Entry(BaseModel):
 
 
 class Kind(StrEnum):
-    """What a quantity belongs to: each kind is ingested, gridded and checked as one."""
+    """What a quantity belongs to: each kind is ingested, gridded and checked as one.
+
+    No quantity is of ``FORCING``: it is the surface of the days after the start, as a weather forecast has it.
+    """
 
     OCEAN = "ocean"
     SURFACE = "surface"
     WAVES = "waves"
     BIOGEOCHEMISTRY = "biogeochemistry"
     STATIC = "static"
+    FORCING = "forcing"
 
 
 class Variable(Entry):

@@ -51,7 +51,9 @@ class Request(NamedTuple):
     ``scratch``: a folder a source may write to. ``seed``: of the twin. ``maximum_age_days``: how much older than
     ``when`` an input may be; a source that can give an older instant gives the newest one allowed. ``archives``:
     base addresses by archive name, where they are not the documented ones. ``cache``: of what was fetched before;
-    ``deadline_seconds``: for all that a remote source does about the request.
+    ``deadline_seconds``: for all that a remote source does about the request. ``issued_by``: no forecast issued later
+    than this may be used, ``when`` itself where there is none. ``system``, ``store``: whose forecast is made and where
+    its forecasts are published, for the source that reads them.
     """
 
     kind: Kind
@@ -66,6 +68,9 @@ class Request(NamedTuple):
     archives: Mapping[str, str] = MappingProxyType({})
     cache: Slabs | None = None
     deadline_seconds: float = 600.0
+    issued_by: datetime | None = None
+    system: str = ""
+    store: str | None = None
 
 
 class Sighting(NamedTuple):
@@ -87,13 +92,15 @@ class Native(NamedTuple):
     """What a source found: its dataset in the archive's own names, lazily opened, masked and unpacked.
 
     ``dataset`` holds the requested instant(s) with the archive's own dimensions; ``lexicon`` translates it;
-    ``files`` are what was read. Variables the archive does not hold are simply absent: ingest decides.
+    ``files`` are what was read. Variables the archive does not hold are simply absent: ingest decides. ``analysed``:
+    when its values last met an observed state, where that is before the instant they are valid at: they are a forecast.
     """
 
     dataset: xr.Dataset
     lexicon: Mapping[str, Term]
     files: tuple[FileRecord, ...]
     note: str = ""
+    analysed: datetime | None = None
 
 
 class Source(Protocol):

@@ -1,4 +1,4 @@
-"""NetCDF files where the operator says they are: found, fetched, opened lazily, and known by their digest.
+"""NetCDF and GRIB files where the operator says they are: found, fetched, opened lazily, known by their digest.
 
 ``inputs`` is a folder, one file, or an ``s3://`` or ``http(s)://`` address of either. Remote files are fetched
 whole into the scratch folder before they are opened: what is read is then exactly what the digest says was read.
@@ -21,9 +21,9 @@ from botocore.exceptions import BotoCoreError
 
 from pipeline.errors import InputRefused, InputUnavailable
 from pipeline.provenance import FileRecord
-from pipeline.sources import classic
+from pipeline.sources import classic, grib
 
-SUFFIXES = (".nc", ".nc4", ".cdf")
+SUFFIXES = (".nc", ".nc4", ".cdf", *grib.SUFFIXES)
 CONNECT_SECONDS, SILENCE_SECONDS = 30, 60
 """A server that does not answer, or stops sending, for this long is given up (HYCOM's servers are known to hang)."""
 BLOCK_BYTES = 1 << 22
@@ -63,7 +63,7 @@ def scan(inputs: str | None, scratch: Path, archive: str, wanted: Callable[[str]
     unreadable: list[InputRefused] = []
     for uri, path in _located(inputs, scratch, archive, wanted):
         try:
-            files.append(NetcdfFile(uri, path, open_file(path, uri)))
+            files += [NetcdfFile(uri, path, dataset) for dataset in open_any(path, uri)]
         except InputRefused as refusal:
             unreadable.append(refusal)
     return Scan(tuple(files), tuple(unreadable))
@@ -83,6 +83,16 @@ def listed(inputs: str, archive: str, wanted: Callable[[str], bool] = lambda nam
     return [name for name in names if wanted(name.rsplit("/", 1)[-1])]
 
 
+def open_any(path: Path, uri: str) -> tuple[xr.Dataset, ...]:
+    """The datasets of one file: one of a netCDF file, one a field of a GRIB file; raises as ``open_file``."""
+    if path.suffix not in grib.SUFFIXES:
+        return (open_file(path, uri),)
+    try:
+        return grib.open_file(path)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, uri, error) from error
+
+
 def open_file(path: Path, uri: str) -> xr.Dataset:
     """Open one file lazily: packed integers unpacked in float64, missing values NaN, times left as numbers.
 
@@ -95,10 +105,15 @@ def open_file(path: Path, uri: str) -> xr.Dataset:
         raw = raw.drop_vars("tau", errors="ignore")
         return xr.decode_cf(_exact_packing(raw), decode_times=False, decode_coords=False)
     except (OSError, RuntimeError, ValueError) as error:
-        raise InputRefused(
-            "a whole netCDF file", found=f"{path.stat().st_size} bytes that cannot be read ({_first_line(error)})",
-            where=uri, action="fetch it again: it is truncated, damaged, or something else under this name",
-        ) from error  # fmt: skip
+        raise _unreadable(path, uri, error) from error
+
+
+def _unreadable(path: Path, uri: str, error: Exception) -> InputRefused:
+    kind = "GRIB" if path.suffix in grib.SUFFIXES else "netCDF"
+    return InputRefused(
+        f"a whole {kind} file", found=f"{path.stat().st_size} bytes that cannot be read ({_first_line(error)})",
+        where=uri, action="fetch it again: it is truncated, damaged, or something else under this name",
+    )  # fmt: skip
 
 
 @contextmanager
