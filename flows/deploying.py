@@ -16,15 +16,19 @@ from pipeline.store import Store
 from pipeline.systems import System
 
 
-def deploy(names: Sequence[str], pool: str, image: str | None, store: str | None) -> list[str]:
+def deploy(
+    names: Sequence[str], pool: str, image: str | None = None, store: str | None = None, forecaster: str | None = None
+) -> list[str]:
     """Deploy some systems (all with a schedule where none is named); lines that say what fires when.
 
-    ``store``: given to the deployments as a parameter; none: the worker's own ``GOMS_STORE``.
+    ``store`` and ``forecaster`` become parameters; none: the worker's own ``GOMS_STORE``, the pinned checkpoint.
     """
     wanted = [systems.system(name) for name in names] or list(deployments.scheduled_systems())
     made = deployments.deployments(wanted)
     if store is not None:
-        made = tuple(item._replace(parameters={**item.parameters, "store": store}) for item in made)
+        made = tuple(item.with_parameters(store=store) for item in made)
+    if forecaster is not None:
+        made = tuple(item.with_parameters(forecaster=forecaster) if item.forecasts else item for item in made)
     deployments.apply(made, pool, image)
     return [firing_line(entry) for entry in wanted]
 
@@ -65,7 +69,7 @@ def main(request: str) -> None:
     """What ``goms up`` asks for, in a process that has the service's environment."""
     asked: dict[str, Any] = json.loads(request)
     store = Store(asked["store"])
-    lines = deploy(asked["systems"], "process", None, store.uri)
+    lines = deploy(asked["systems"], "process", None, store.uri, asked["forecaster"])
     for name in asked["systems"]:
         lines += catch_up(systems.system(name), store, at_once=asked["at_once"])
     print("\n".join(lines))

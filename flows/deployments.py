@@ -55,6 +55,10 @@ class Deployed(NamedTuple):
     cron: str | None = None
     forecasts: bool = False
 
+    def with_parameters(self, **others: Any) -> Deployed:
+        """The same with some parameters more."""
+        return self._replace(parameters={**self.parameters, **others})
+
     def job_variables(self, pool: Pool) -> dict[str, Any]:
         """What this deployment asks of a work pool."""
         return dict(pool.device) if self.forecasts else {}
@@ -102,7 +106,7 @@ def backfill(system: System) -> Deployed:
     return Deployed(
         f"backfill-{system.name}", "flows.scheduled.backfill",
         f"{system.title}: every day from FIRST to LAST that is not published, through the daily deployment. "
-        "No schedule; the same as goms backfill.", {"system": system.name}, (system.name, "backfill"),
+        "No schedule; the same as goms backfill.", {"system": system.name}, (system.name, "backfill"), forecasts=True,
     )  # fmt: skip
 
 

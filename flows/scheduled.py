@@ -5,17 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from prefect import flow, get_run_logger, runtime
+from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
-from rich.text import Text
 
-from flows import artifacts, clock, notify, scoring
+from flows import artifacts, clock, notify, runlog, scoring
 from flows import backfill as filled
 from flows import daily as journey
 from flows import watch as watching
 from flows.holding import this_process
-from flows.progress import PROGRESS, Progress
 from models.errors import ModelError
 from pipeline import cycle as cycles
 from pipeline import journal, publish, systems
@@ -25,14 +23,6 @@ from pipeline.journal import Event, Note
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.systems import System
-
-
-class RunLog(Progress):
-    """Progress as lines of the flow run's log, where the person on call reads them."""
-
-    def show(self, text: str) -> None:
-        """One line, without its colours."""
-        get_run_logger().info(Text.from_markup(text).plain)
 
 
 @flow(name="daily", persist_result=False, log_prints=False)
@@ -54,7 +44,7 @@ def daily(
         forecaster: checkpoint (the system's own), persistence, or a checkpoint's folder.
         seed: Of the twin ocean.
     """
-    PROGRESS.set(RunLog())
+    runlog.begin()
     try:
         entry, opened = systems.system(system), Store(store or Settings().store)
         fired = runtime.flow_run.scheduled_start_time
@@ -107,7 +97,7 @@ def verification(
         store: Where the forecasts are; none: GOMS_STORE of the worker.
         seed: Of the twin ocean.
     """
-    PROGRESS.set(RunLog())
+    runlog.begin()
     try:
         return scoring.score_all(system, tuple(leads or scoring.LEADS), inputs, store, seed)
     except (GomsError, ModelError) as error:
@@ -141,7 +131,7 @@ def backfill(
         forecaster: checkpoint (the system's own), persistence, or a checkpoint's folder.
         seed: Of the twin ocean.
     """
-    PROGRESS.set(RunLog())
+    runlog.begin()
     try:
         asked = filled.asked_for(system, store, inputs, forecaster, seed)
         ended = filled.fill(asked, first, last, workers=workers, newest_first=newest_first, cap=cap, served=True)
@@ -161,6 +151,7 @@ def watch(store: str | None = None) -> State[Any]:
     Args:
         store: What to look at; none: GOMS_STORE of the worker.
     """
+    runlog.begin()
     settings = Settings()
     try:
         found = watching.look(store or settings.store, notify.channels(settings, ()), settings)

@@ -70,21 +70,37 @@ def home(settings: Settings) -> Home:
     return Home(folder)
 
 
-def up(names: Sequence[str], port: int, store: str | None, runs_at_once: int, *, at_once: bool) -> None:
+class Wanted(NamedTuple):
+    """What a service is to run: which systems, by which forecaster, into which store, how many runs at a time.
+
+    ``at_once``: the newest cycle right away too, though it may be too old for the schedule.
+    """
+
+    systems: tuple[System, ...]
+    store: Store
+    forecaster: str | None
+    runs_at_once: int
+    at_once: bool
+
+
+def up(
+    names: Sequence[str], port: int, store: str | None, forecaster: str | None, runs_at_once: int, *, at_once: bool
+) -> None:
     """Serve until Ctrl-C or SIGTERM: Prefect's server, a worker, the deployments and their schedules."""
     settings = Settings()
-    wanted = tuple(systems.system(name) for name in dict.fromkeys(names))
-    place, opened = home(settings), Store(store or settings.store)
+    chosen = tuple(systems.system(name) for name in dict.fromkeys(names))
+    wanted = Wanted(chosen, Store(store or settings.store), forecaster, runs_at_once, at_once)
+    place = home(settings)
     with _alone(place):
         _refuse_other_server()
         _refuse_taken(port)
         if left := processes.sweep(place.folder, STOP_SECONDS):
             progress().say(f"ended {left} processes that an earlier service had left")
         address = f"http://127.0.0.1:{port}/api"
-        environment = environment_of(place, settings, opened, address)
-        _say_who(place, address, opened)
+        environment = environment_of(place, settings, wanted.store, address)
+        _say_who(place, address, wanted.store)
         with _ending() as ending:
-            _Service(place, environment, address, wanted, opened, runs_at_once).run(ending, at_once=at_once)
+            _Service(place, environment, address, wanted).run(ending)
 
 
 class Ending(NamedTuple):
@@ -100,22 +116,18 @@ class Ending(NamedTuple):
 class _Service:
     """The processes of one service, from the first to the last."""
 
-    def __init__(
-        self, place: Home, environment: dict[str, str], address: str, wanted: tuple[System, ...], store: Store,
-        runs_at_once: int,
-    ) -> None:  # fmt: skip
-        self.place, self.environment, self.address = place, environment, address
-        self.wanted, self.store, self.runs_at_once = wanted, store, runs_at_once
+    def __init__(self, place: Home, environment: dict[str, str], address: str, wanted: Wanted) -> None:
+        self.place, self.environment, self.address, self.wanted = place, environment, address, wanted
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.troubles: dict[str, list[float]] = {}
 
-    def run(self, ending: Ending, *, at_once: bool) -> None:
+    def run(self, ending: Ending) -> None:
         processes.adopt_orphans()
         try:
             self._start("server")
             self._await_server(ending)
             if not ending.asked():
-                self._deploy(at_once)
+                self._deploy()
                 self._start("worker")
                 self._tell()
             while not ending.asked():
@@ -129,7 +141,7 @@ class _Service:
         if name == "server":
             return [*prefect, "server", "start", "--host", "127.0.0.1", "--port", self.address.split(":")[2][:-4]]
         return [*prefect, "worker", "start", "--pool", "process", "--type", "process", "--name",
-                f"goms on {socket.gethostname()}", "--limit", str(self.runs_at_once)]  # fmt: skip
+                f"goms on {socket.gethostname()}", "--limit", str(self.wanted.runs_at_once)]  # fmt: skip
 
     def _start(self, name: str) -> None:
         self.running[name] = processes.start(self._command(name), self.environment, self.place.log(name))
@@ -145,10 +157,12 @@ class _Service:
                 )  # fmt: skip
             time.sleep(POLL_SECONDS)
 
-    def _deploy(self, at_once: bool) -> None:
+    def _deploy(self) -> None:
         """Deploy in a process of its own: this one stays small, and Prefect's settings are read once, at its start."""
-        request = json.dumps({"systems": [entry.name for entry in self.wanted], "store": self.store.uri,
-                              "at_once": at_once})  # fmt: skip
+        request = json.dumps({
+            "systems": [entry.name for entry in self.wanted.systems], "store": self.wanted.store.uri,
+            "forecaster": self.wanted.forecaster, "at_once": self.wanted.at_once,
+        })  # fmt: skip
         command = [sys.executable, "-m", "flows.deploying", request]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -160,7 +174,7 @@ class _Service:
 
     def _tell(self) -> None:
         progress().say(f"[green]up[/]      Prefect's pages   {self.address.removesuffix('/api')}")
-        progress().say(f"        store             {self.store.uri}")
+        progress().say(f"        store             {self.wanted.store.uri}")
         progress().say(f"        logs              {self.place.folder}/*.log")
         progress().say("        Ctrl-C ends it, or goms down from elsewhere")
 
@@ -321,7 +335,9 @@ def _ending() -> Iterator[Ending]:
             signal.signal(number, handler)
 
 
-def deploy(names: Sequence[str], pool: str, image: str | None, store: str | None) -> None:
+def deploy(
+    names: Sequence[str], pool: str, image: str | None, store: str | None, forecaster: str | None
+) -> None:  # fmt: skip
     """Bring the deployments to the server of ``PREFECT_API_URL`` and say what fires when."""
     settings = Settings()
     prefect_defaults(settings.scratch / "prefect", "CRITICAL")
@@ -334,5 +350,5 @@ def deploy(names: Sequence[str], pool: str, image: str | None, store: str | None
             "a Prefect server to deploy to", found="PREFECT_API_URL not set", where="the environment",
             action="set it, like http://127.0.0.1:4200/api; or goms up, which serves and deploys by itself",
         )  # fmt: skip
-    for line in deploying.deploy(names, pool, image, store):
+    for line in deploying.deploy(names, pool, image, store, forecaster):
         progress().say(line)

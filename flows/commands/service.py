@@ -12,10 +12,14 @@ from flows.sentences import sentences
 Systems = Annotated[list[str] | None, typer.Option("--system", "-s", help="May be given several times.",
                                                    metavar="NAME")]  # fmt: skip
 
+Forecaster = Annotated[str | None, typer.Option(help="checkpoint, persistence, or a checkpoint folder; else the "
+                                                "system's own checkpoint.")]  # fmt: skip
+
 
 def up(
     system: Systems = None,
     store: StoreUri = None,
+    forecaster: Forecaster = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where Prefect's pages and API listen.")] = 4200,
     runs_at_once: Annotated[int, typer.Option(min=1, help="Flow runs that may go on at a time.")] = 3,
     at_once: Annotated[bool, typer.Option("--now", help="Make the newest cycle right away too.")] = False,
@@ -25,7 +29,7 @@ def up(
     with sentences(debug):
         from flows import service
 
-        service.up(system or ["twin"], port, store, runs_at_once, at_once=at_once)
+        service.up(system or ["twin"], port, store, forecaster, runs_at_once, at_once=at_once)
 
 
 def down(debug: Debug = False) -> None:
@@ -41,13 +45,14 @@ def deploy(
     pool: Annotated[str, typer.Option(help="Work pool: process, docker or kubernetes.")] = "process",
     image: Annotated[str | None, typer.Option(help="Image of the pool's jobs.")] = None,
     store: StoreUri = None,
+    forecaster: Forecaster = None,
     debug: Debug = False,
 ) -> None:
     """Bring the deployments to the Prefect server of PREFECT_API_URL; all scheduled systems unless some are named."""
     with sentences(debug):
         from flows import service
 
-        service.deploy(system or [], pool, image, store)
+        service.deploy(system or [], pool, image, store, forecaster)
 
 
 def backfill(

@@ -1,0 +1,248 @@
+"""A whole service, as it is run: Prefect's server on PostgreSQL, a worker, S3, schedules; and none of it left after."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import shutil
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import postgres
+import prefect_yaml
+import pytest
+import served
+import xarray as xr
+import yaml
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from s3_server import BUCKET, S3Server
+from served import Up
+
+from flows import deployments
+from pipeline import cycle, journal, lock, publish, systems
+from pipeline.journal import Event
+from pipeline.latest import latest
+from pipeline.store import Store
+
+pytestmark = pytest.mark.server
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+CYCLE = cycle.cycle("small-sea", "2023-01-01", 0)
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str | None]:
+    """PostgreSQL where it is installed; else none is named, and the service uses SQLite."""
+    programs = postgres.programs()
+    if programs is None:
+        yield None
+        return
+    with postgres.serving(programs) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def keys(s3_server: S3Server) -> Iterator[S3Server]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_server.environment(s3_server.admin).items():
+            patch.setenv(name, value)
+        patch.delenv("AWS_PROFILE", raising=False)
+        yield s3_server
+
+
+@pytest.fixture(scope="module")
+def made_up_for(keys: S3Server) -> Store:
+    """The store that the service publishes into of itself."""
+    return Store(f"s3://{BUCKET}/{uuid.uuid4().hex}")
+
+
+@pytest.fixture(scope="module")
+def up(
+    tmp_path_factory: pytest.TempPathFactory, small_sea: tuple[Path, Path], database: str | None, made_up_for: Store
+) -> Iterator[Up]:
+    """The service; the tests of this file use it one after the other."""
+    folder = tmp_path_factory.mktemp("service") / "machine"
+    named = {} if database is None else {"PREFECT_API_DATABASE_CONNECTION_URL": database}
+    started = served.start(folder, small_sea[1], made_up_for.uri, "--system", "small-sea", "--system", "late-sea",
+                           "--forecaster", "persistence", GOMS_INPUTS=str(small_sea[0]), **named)  # fmt: skip
+    yield started
+    started.goms("down")
+    started.process.wait(served.PATIENCE_SECONDS)
+    assert served.marked(folder) == []
+
+
+def persistence(store: Store, **others: Any) -> dict[str, Any]:
+    return {"store": store.uri, "forecaster": "persistence", **others}
+
+
+def test_the_schedule_fires_and_everyone_reads_what_nobody_else_writes(up: Up, keys: S3Server, tmp_path: Path) -> None:
+    """Prefect's own file, for the small sea and with an interval of seconds, until it has fired."""
+    prefix = uuid.uuid4().hex
+    store = Store(f"s3://{BUCKET}/{prefix}")
+    policy = runpy.run_path(str(DEPLOY / "prepare.py"))["policy"]("public-read", BUCKET, prefix, ("small-sea",))
+    client = boto3.client("s3", endpoint_url=keys.endpoint, region_name="us-east-1")
+    runpy.run_path(str(DEPLOY / "bucket.py"))["open_to_readers"](client, BUCKET, json.dumps(policy))
+    content = yaml.safe_load((DEPLOY / "prefect.yaml").read_text())
+    daily = next(item for item in content["deployments"] if item["name"] == "daily-twin")
+    daily |= {"name": "daily-soon", "parameters": persistence(store, system="small-sea"),
+              "schedules": [{"interval": 20, "timezone": "UTC"}]}  # fmt: skip
+    (tmp_path / "prefect.yaml").write_text(yaml.safe_dump(content | {"deployments": [daily]}))
+    deployed = up.prefect("--no-prompt", "deploy", "--all", "--prefect-file", tmp_path / "prefect.yaml")
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    up.waits(lambda: lock.holder(store, CYCLE))
+    with up.client as prefect:
+        prefect.pause_deployment(prefect.read_deployment_by_name("daily/daily-soon").id)
+    newest = up.waits(lambda: latest(store, "small-sea"))
+    _anyone_reads(keys, store, newest.prefix)
+    _nobody_writes(keys, prefix)
+
+
+def _anyone_reads(keys: S3Server, store: Store, prefix: str) -> None:
+    options = {"anon": True, "endpoint_url": keys.endpoint}
+    with xr.open_zarr(store.address(f"{prefix}/ocean.zarr"), storage_options=options, chunks=None) as ocean:
+        assert str(ocean["forecast_reference_time"].values)[:10] == "2023-01-01"
+        assert float(ocean["to"].isel(time=6).max()) == pytest.approx(24.5, abs=1.5)  # 22 + 5 * plane, see the files
+
+
+def _nobody_writes(keys: S3Server, prefix: str) -> None:
+    anyone = boto3.client("s3", endpoint_url=keys.endpoint, region_name="us-east-1",
+                          config=Config(signature_version=UNSIGNED))  # fmt: skip
+    assert anyone.get_object(Bucket=BUCKET, Key=f"{prefix}/small-sea/latest.json")["ContentLength"] > 0
+    for refused in (
+        lambda: anyone.put_object(Bucket=BUCKET, Key=f"{prefix}/small-sea/latest.json", Body=b"{}"),
+        lambda: anyone.put_object(Bucket=BUCKET, Key=f"{prefix}/small-sea/cycles/20230101T00/r1/new", Body=b""),
+        lambda: anyone.delete_object(Bucket=BUCKET, Key=f"{prefix}/small-sea/latest.json"),
+        lambda: anyone.get_object(Bucket=BUCKET, Key=f"{prefix}/small-sea/runs/20230101T00/journal.json"),
+    ):
+        with pytest.raises(ClientError, match=r"AccessDenied|Forbidden|403"):
+            refused()
+
+
+def test_what_failed_says_why_and_retry_goes_on_after_what_was_done(
+    up: Up, folder_store: Store, small_sea: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The atmosphere is not there: the ocean was taken in before. Then it comes, and Retry is pressed."""
+    inputs = Path(shutil.copytree(small_sea[0], tmp_path / "inputs"))
+    atmosphere = (inputs / "era5_atmosphere.nc").rename(tmp_path / "era5_atmosphere.nc")
+    run = up.fire("daily/daily-small-sea", **persistence(folder_store, day="2023-01-01", inputs=str(inputs)))
+    failed = up.ended(run)
+    assert (failed.name, str(failed.message).partition(" ")[0]) == ("Failed", "needed"), failed
+    assert "Traceback" not in str(failed.message)
+    with up.client as client:
+        shown = client.read_flow_run(run.id)
+    assert (shown.name, "20230101T00" in shown.tags) == ("small-sea 2023-01-01", True)
+    page = artifact(up, run, "failure-small-sea-20230101t00")
+    assert str(failed.message) in page
+    assert "goms run 2023-01-01 --system small-sea" in page
+    atmosphere.rename(inputs / "era5_atmosphere.nc")
+    assert up.prefect("flow-run", "retry", run.id).returncode == 0
+    again = up.ended(run, after=failed)
+    assert (again.name, str(again.message)) == ("Completed", "published r1: ocean, waves"), again
+    reused = [note.stage for note in journal.read(folder_store, CYCLE) if note.event is Event.REUSED]
+    assert reused == ["ocean"]
+    assert "| forecast | done |" in artifact(up, run, "stages-small-sea-20230101t00")
+    assert artifact(up, run, "map-small-sea-20230101t00").startswith("data:image/png;base64,")
+
+
+def artifact(up: Up, run: Any, key: str) -> str:
+    """The data of the newest artifact of a key that a run made."""
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+
+    with up.client as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(
+            key=ArtifactFilterKey(any_=[key]), flow_run_id=ArtifactFilterFlowRunId(any_=[run.id])))  # fmt: skip
+    return str(found[-1].data)
+
+
+def test_a_cycle_that_was_missed_while_no_service_was_up_is_made(up: Up, made_up_for: Store) -> None:
+    assert "small-sea         runs now for the start 2023-01-01" in up.said()
+    assert up.waits(lambda: latest(made_up_for, "small-sea")).cycle == "20230101T00"
+
+
+def test_a_late_run_of_an_old_cycle_is_skipped_with_a_word(up: Up, made_up_for: Store) -> None:
+    assert "late-sea          runs now" not in up.said()
+    state = up.ended(up.fire("daily/daily-late-sea"))
+    assert (state.type.value, state.name) == ("COMPLETED", "Skipped")
+    assert "more than the 72 h after which the schedule makes it no more" in str(state.message)
+    (note,) = journal.read(made_up_for, cycle.cycle("late-sea", "2023-01-01", 0))
+    assert (note.event, note.words) == (Event.SKIPPED, state.message)
+
+
+def test_a_cycle_that_an_operator_holds_is_not_failed(up: Up, folder_store: Store) -> None:
+    held = up.goms("hold", "2023-01-01", "--system", "small-sea", "--store", folder_store.uri, "--reason", "new files")
+    assert held.returncode == 0, held.stderr
+    state = up.ended(up.fire("daily/daily-small-sea", **persistence(folder_store)))
+    assert (state.type.value, state.name) == ("COMPLETED", "Held")
+    assert "new files" in str(state.message)
+
+
+def test_a_backfill_goes_through_the_work_pool_where_one_serves(
+    up: Up, folder_store: Store, small_sea: tuple[Path, Path]
+) -> None:
+    """Of three days the third has no files: exit 3, and the other two are published by the service's worker."""
+    words = ("backfill", "2023-01-01", "2023-01-03", "--system", "small-sea", "--store", folder_store.uri,
+             "--forecaster", "persistence", "--inputs", small_sea[0], "--workers", "3")  # fmt: skip
+    filled = up.goms(*words)
+    assert filled.returncode == 3, filled.stderr
+    assert "3 cycles to run on the work pool, 0 not" in filled.stderr
+    assert [publish.published(folder_store, CYCLE._replace(start=CYCLE.start + timedelta(days=day)))
+            for day in range(3)] == [1, 1, None]  # fmt: skip
+    with up.client as client:
+        tags = [run.tags for run in client.read_flow_runs() if run.name == "small-sea 2023-01-02"]
+    assert any("backfill" in found for found in tags)
+
+
+def test_a_second_service_of_this_machine_is_refused(up: Up) -> None:
+    second = up.goms("up", "--port", up.port + 1)
+    assert second.returncode == 2
+    assert f"found process {up.process.pid} serving {up.api}" in second.stderr
+
+
+def test_a_service_that_was_killed_leaves_nothing_that_hinders_the_next(up: Up, made_up_for: Store) -> None:
+    """The last test of this service: its end. Server and worker die with it; the next one is on SQLite, and ended."""
+    up.kill()
+    others = {name: value for name, value in up.environment.items() if name.startswith(("GOMS_INPUTS", "AWS_"))}
+    again = served.start(up.folder, Path(up.environment["SMALL_SEA_MASKS"]), made_up_for.uri, "--system", "late-sea",
+                         **others)  # fmt: skip
+    processes = served.marked(up.folder)
+    assert len(processes) >= 2
+    down = again.goms("down")
+    assert (down.returncode, down.stdout) == (0, "the service has ended\n"), down.stderr
+    assert again.process.wait(served.PATIENCE_SECONDS) == 0
+    assert served.marked(up.folder) == []
+    assert again.goms("down").stdout == "no service was running\n"
+
+
+def test_prefects_file_is_what_the_code_deploys() -> None:
+    """After a change: ``python -m tests.prefect_yaml``."""
+    assert prefect_yaml.PATH.read_text() == prefect_yaml.text()
+
+
+@pytest.mark.parametrize("entry", deployments.scheduled_systems(), ids=lambda entry: entry.name)
+def test_each_systems_cron_is_its_schedules(entry: systems.System) -> None:
+    content = yaml.safe_load(prefect_yaml.PATH.read_text())
+    (daily,) = [item for item in content["deployments"] if item["name"] == f"daily-{entry.name}"]
+    assert entry.schedule is not None
+    assert [(item["cron"], item["timezone"]) for item in daily["schedules"]] == [(entry.schedule.cron, "UTC")]
+    assert entry.schedule.reason in daily["description"]
+    assert daily["parameters"] == {"system": entry.name}
+
+
+@pytest.mark.parametrize("pool", deployments.POOLS.values(), ids=lambda pool: pool.kind)
+def test_a_forecast_asks_its_work_pool_for_what_the_pool_can_give(pool: deployments.Pool) -> None:
+    template = deployments.job_template(pool, "goms:1")
+    variables = template["variables"]["properties"]
+    forecasting = [item for item in deployments.deployments(deployments.scheduled_systems()) if item.forecasts]
+    assert forecasting
+    assert all(set(item.job_variables(pool)) <= set(variables) for item in forecasting)
+    if pool.kind == "kubernetes":
+        text = json.dumps(template["job_configuration"]["job_manifest"])
+        assert '"nvidia.com/gpu": "{{ gpus }}"' in text
+        assert forecasting[0].job_variables(pool) == {"gpus": 1}
+        assert variables["image"]["default"] == "goms:1"
