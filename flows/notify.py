@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterable
 from email.message import EmailMessage
+from email.policy import SMTP
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -30,6 +31,8 @@ TRIES, BACKOFF_SECONDS, PATIENCE_SECONDS = 4, 1.0, 10.0
 """A receiver is asked this often, with waits that double and vary; how long each may take to answer."""
 PASSING = (408, 429, 500, 502, 503, 504)
 """Answers of a webhook that say: ask again."""
+LINE = 900
+"""Characters of a line of e-mail: RFC 5322 allows 998, and a subject that is folded reads badly on a phone."""
 SLACK_HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
 
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # its word on a retry would print a webhook's address, a secret
@@ -118,8 +121,8 @@ class Letter(NamedTuple):
 
 
 def letter(alert: Alert, mail: Mail) -> EmailMessage:
-    """An alert as an e-mail; all of one trouble share a thread."""
-    message = EmailMessage()
+    """An alert as an e-mail."""
+    message = EmailMessage(SMTP.clone(max_line_length=LINE))
     message["Subject"] = f"GOMS {alert.headline}"
     message["From"], message["To"] = mail.sender, mail.recipients
     message["X-GOMS-Key"] = alert.key

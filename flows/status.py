@@ -61,7 +61,11 @@ def page(
 
 def _system(made: Freshness, looked: datetime | None) -> Iterable[RenderableType]:
     alarms = made.alarms
-    state = "[green]all well[/]" if made.well else f"[bold red]{len(alarms)} NEED SOMEBODY[/]"
+    state = (
+        "[green]all well[/]"
+        if made.well
+        else f"[bold red]{len(alarms)} {'NEEDS' if len(alarms) == 1 else 'NEED'} SOMEBODY[/]"
+    )
     yield f"[bold]{made.system}[/]  {state}{_watched(made, looked)}"
     yield Padding(_newest(made), (0, 0, 0, 2))
     if made.cycles:
@@ -96,7 +100,7 @@ def _took(made: Freshness) -> str:
     """What the estimates are made of."""
     parts = [f"{item.stage} {_short(item.median_seconds)} +{_short(item.spread_seconds)}" for item in made.stages]
     cycles = max(item.cycles for item in made.stages)
-    return f"the last {cycles} published took, as a median, and nine in ten at most: {', '.join(parts)}"
+    return f"from {cycles} cycles, median and up to nine in ten: {', '.join(parts)}"
 
 
 def _short(seconds: float) -> str:
@@ -105,7 +109,7 @@ def _short(seconds: float) -> str:
 
 def _table(made: Freshness) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for heading in ("cycle", "", "stage", "since", "published by", "due"):
+    for heading in ("cycle", "verdict", "stage", "since", "published by", "due"):
         table.add_column(heading, no_wrap=True, header_style="dim")
     for standing in made.cycles:
         colour = COLOURS.get(standing.verdict, "default")
