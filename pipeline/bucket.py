@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from botocore.loaders import create_loader
 
 from pipeline.errors import StoreError
-from pipeline.patience import Failure, Tries, code, status
+from pipeline.patience import CutOff, Failure, Tries, code, field, status
 
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 """How long one try waits for a connection, and for the next byte of an answer."""
@@ -64,7 +64,11 @@ class Bucket:
                 if code(error) == "NoSuchKey":
                     return None
                 raise
-            return answer["Body"].read(), str(answer["ETag"])
+            size, version = field(answer, "ContentLength"), str(field(answer, "ETag"))
+            data = answer["Body"].read()
+            if len(data) != size:
+                raise CutOff(missing=f"byte {size}")
+            return data, version
 
         return self._ask(f"read {path}", read)
 
@@ -94,11 +98,12 @@ class Bucket:
 
         def look() -> int | None:
             try:
-                return int(self._client.head_object(Bucket=self.bucket, Key=self._key(path))["ContentLength"])
+                answer = self._client.head_object(Bucket=self.bucket, Key=self._key(path))
             except ClientError as error:
                 if status(error) == 404:
                     return None
                 raise
+            return int(field(answer, "ContentLength"))
 
         return self._ask(f"look at {path}", look)
 
@@ -169,11 +174,16 @@ class Bucket:
         """Every page of a listing; each is asked for by itself, so that patience is a page's."""
         request |= {"Bucket": self.bucket, "Prefix": self._folder(prefix)}
         while True:
-            page = self._ask(f"list {prefix}", lambda: self._client.list_objects_v2(**request))
+            page = self._ask(f"list {prefix}", partial(self._page, request))
             yield page
-            if not page.get("IsTruncated"):
+            if not page["IsTruncated"]:
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _page(self, request: dict[str, str]) -> dict[str, Any]:
+        page: dict[str, Any] = self._client.list_objects_v2(**request)
+        field(page, "IsTruncated")
+        return page
 
     def _change(self, doing: str, request: Callable[[], Answer], tries: Tries | None = None) -> Answer:
         def permitted() -> Answer:

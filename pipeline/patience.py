@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -25,8 +27,8 @@ SILENT_SECONDS = 5.0
 PASSING_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 """HTTP's own words for "ask again"."""
 PASSING_CODES = frozenset({
-    "SlowDown", "RequestTimeout", "InternalError", "ConditionalRequestConflict", "OperationAborted",
-    "BadDigest", "IncompleteBody", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch",
+    "SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "ConditionalRequestConflict",
+    "OperationAborted", "BadDigest", "IncompleteBody", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch",
 })  # fmt: skip
 """S3's: overload, another put under way, or a body that did not arrive as it was sent."""
 UNREAD = frozenset({"400", "404"})
@@ -36,6 +38,12 @@ Failure = (BotoCoreError, ClientError, ResponseParserError)
 """Everything that asking an S3 server may raise."""
 
 _log = logging.getLogger(__name__)
+
+
+class CutOff(BotoCoreError):  # type: ignore[misc]  # botocore has no types
+    """An answer that says all is well and lacks what every such answer holds: it ended on its way."""
+
+    fmt = "the answer ended before {missing}"
 
 
 class Tries:
@@ -67,8 +75,17 @@ def passing(error: Exception) -> bool:
         return status(error) in PASSING_STATUS or code(error) in PASSING_CODES or code(error) in UNREAD
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return False
-    cut_off = (ConnectionError, HTTPClientError, IncompleteReadError, FlexibleChecksumError, ResponseParserError)
+    cut_off = (
+        ConnectionError, HTTPClientError, IncompleteReadError, FlexibleChecksumError, ResponseParserError, CutOff,
+    )  # fmt: skip
     return isinstance(error, cut_off)
+
+
+def field(answer: Mapping[str, Any], name: str) -> Any:
+    """What every whole answer holds; ``CutOff`` where this one does not."""
+    if name not in answer:
+        raise CutOff(missing=name)
+    return answer[name]
 
 
 def code(error: ClientError) -> str:
