@@ -55,7 +55,7 @@ class Coast(NamedTuple):
     ice: bool = False
 
 
-def check(share: NDArray[np.float64], covered: Mask, coast: Coast, where: str) -> None:
+def check(share: NDArray[np.float64], covered: Mask, coast: Coast, where: str, field: str = "") -> None:
     """Refuse a field whose ocean is not the system's.
 
     ``share``: the source's ocean share of each cell, 0..1; ``covered``: where the source has cells at all.
@@ -67,7 +67,10 @@ def check(share: NDArray[np.float64], covered: Mask, coast: Coast, where: str) -
         return
     best, words = _best_fit(source, covered, coast)
     if found > limit or best < BETTER_FIT * found:
-        raise _refused(source, covered, coast, limit, words if best < BETTER_FIT * found else "", where)
+        refusal = _refused(source, covered, coast, limit, words if best < BETTER_FIT * found else "", where)
+        refusal.check, refusal.field, refusal.value, refusal.threshold = "land", field, found, limit
+        refusal.units = "of the coast cells"
+        raise refusal
 
 
 def fill(values: NDArray[np.float32], coast: Coast) -> tuple[NDArray[np.float32], int]:

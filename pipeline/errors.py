@@ -13,7 +13,7 @@ GomsError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class GomsError(Exception):
@@ -38,6 +38,11 @@ def _rebuild(kind: type[GomsError], needed: str, found: str, where: str, action:
     return kind(needed, found=found, where=where, action=action)
 
 
+def _refused(kind: type[InputRefused], needed: str, kept: dict[str, Any]) -> InputRefused:
+    parts = {name: value for name, value in kept.items() if name != "needed"}
+    return kind(needed, **parts)
+
+
 class UsageError(GomsError):
     """The command or its arguments cannot mean anything."""
 
@@ -52,9 +57,23 @@ class InputUnavailable(GomsError):
 
 
 class InputRefused(GomsError):
-    """An input is there and is not what it says it is."""
+    """An input is there and is not what it says it is.
+
+    ``check``: which look at it failed; ``field``: the variable, where it is one; ``value`` and ``threshold`` in
+    ``units``, where it is a matter of figures. They are for the input report.
+    """
 
     exit_code = 4
+
+    def __init__(
+        self, needed: str, *, found: str, where: str, action: str, check: str = "file", field: str = "",
+        value: float | None = None, threshold: float | None = None, units: str = "",
+    ) -> None:  # fmt: skip
+        super().__init__(needed, found=found, where=where, action=action)
+        self.check, self.field, self.value, self.threshold, self.units = check, field, value, threshold, units
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _refused, (type(self), str(self.needed), dict(self.__dict__))
 
 
 class ForecastRefused(GomsError):

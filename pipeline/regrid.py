@@ -132,7 +132,7 @@ def _on_ocean(slab: Field, entry: Variable, weights: w.Weights, shore: coast.Coa
         nonlocal filled
         values, area = w.mean(component, weights)
         share = w.ocean_share(area, weights)
-        coast.check(share, weights.covered >= coast.FULL_COVER, shore, where)
+        coast.check(share, weights.covered >= coast.FULL_COVER, shore, where, entry.name)
         values[share < coast.VALUE_SHARE] = np.nan
         values, filled = coast.fill(values, shore)
         return values
@@ -146,6 +146,7 @@ def _on_ocean(slab: Field, entry: Variable, weights: w.Weights, shore: coast.Coa
             f"{int(holes.sum())} further from any value, first at {shore.grid.latitude[row]:.2f}N "
             f"{shore.grid.longitude[column]:.2f}E", where,
             "fetch the file again; if the archive has land there, make the mask anew: python -m pipeline.landmask",
+            "coverage", entry.name,
         )  # fmt: skip
     return np.where(shore.ocean, values, np.float32("nan")), filled
 
@@ -154,7 +155,8 @@ def _everywhere(slab: Field, entry: Variable, weights: w.Weights, where: str) ->
     gaps = int(np.isnan(slab).sum())
     if gaps:
         found = f"{gaps} of {slab.size} points without a value"
-        raise _refused(f"{entry.name} everywhere: the atmosphere has no land", found, where, "fetch the file again")
+        needed = f"{entry.name} everywhere: the atmosphere has no land"
+        raise _refused(needed, found, where, "fetch the file again", "coverage", entry.name)
     return _by_component(slab, entry, lambda component: w.mean(component, weights)[0])
 
 
@@ -178,7 +180,7 @@ def _covered(covered: NDArray[np.float64], target: Target, where: str) -> None:
         raise _refused(
             f"cells over all of the grid's {int(needed.sum())} cells that need values",
             f"{int(bare.sum())} not covered, within {south:.2f}..{north:.2f}N {west:.2f}..{east:.2f}E", where,
-            "fetch a region half a cell wider than the grid on every side",
+            "fetch a region half a cell wider than the grid on every side", "coverage",
         )  # fmt: skip
 
 
@@ -199,5 +201,5 @@ def _noted(record: InputRecord, filled: dict[str, int]) -> InputRecord:
     return record.model_copy(update={"note": f"{record.note}; {note}" if record.note else note})
 
 
-def _refused(needed: str, found: str, where: str, action: str) -> InputRefused:
-    return InputRefused(needed, found=found, where=where, action=action)
+def _refused(needed: str, found: str, where: str, action: str, check: str = "levels", field: str = "") -> InputRefused:
+    return InputRefused(needed, found=found, where=where, action=action, check=check, field=field)

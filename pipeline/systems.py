@@ -12,19 +12,26 @@ from pipeline.errors import UsageError
 from pipeline.grids import Grid
 from pipeline.variables import Entry, Kind
 
-ForcingPolicy = Literal["persistence", "relaxed"]
+ForcingPolicy = Literal["persistence", "relaxed", "forecast"]
 
 
 class Rung(Entry):
-    """One source of a ladder. ``maximum_age_days``: how old its input may be (0: the day itself)."""
+    """One source of a ladder.
+
+    ``maximum_age_days``: how old its input may be (0: the day itself). ``usual_age_days``: how late the archive
+    always is: an input no older than that is told with its age and is not degraded by it.
+    """
 
     source: str
     maximum_age_days: float = Field(default=0.0, ge=0)
+    usual_age_days: float = Field(default=0.0, ge=0)
 
 
-def rungs(*sources: str, maximum_age_days: float = 0.0) -> tuple[Rung, ...]:
+def rungs(*sources: str, maximum_age_days: float = 0.0, usual_age_days: float = 0.0) -> tuple[Rung, ...]:
     """Rungs that all allow the same age, first source first."""
-    return tuple(Rung(source=source, maximum_age_days=maximum_age_days) for source in sources)
+    return tuple(
+        Rung(source=source, maximum_age_days=maximum_age_days, usual_age_days=usual_age_days) for source in sources
+    )
 
 
 class Ladder(Entry):

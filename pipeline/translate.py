@@ -23,21 +23,24 @@ MARGIN_CELLS = 2
 """Native cells kept on each side of a regional grid's outer edges, so that its edge cells are wholly covered."""
 
 
-def one_instant(native: xr.Dataset, request: Request, where: str) -> datetime:
-    """The dataset's one valid time: the request's, or an older one within the allowed age; else ``InputRefused``."""
+def one_instant(native: xr.Dataset, request: Request, where: str, near_hours: float = 0.0) -> datetime:
+    """The dataset's one valid time: the request's, an older one within the allowed age, or one as near as is said.
+
+    Else ``InputRefused``. ``near_hours``: what the source says of a step that stands in for a missing one.
+    """
     wanted = np.datetime64(request.when.astimezone(UTC).replace(tzinfo=None), "s")
     stamps = np.atleast_1d(native["time"].values).astype("datetime64[s]")
     matching = int((stamps == wanted).sum())
     if stamps.size == 1 or matching == 1:
         stamp = wanted if matching else stamps[0]
         age_days = float((wanted - stamp) / np.timedelta64(1, "D"))
-        if 0 <= age_days <= request.maximum_age_days:
+        if 0 <= age_days <= request.maximum_age_days or abs(age_days) * 24.0 <= near_hours:
             return request.when.astimezone(UTC) - timedelta(days=age_days)
     nearest = stamps[np.abs(stamps - wanted).argmin()]
     raise InputRefused(
         f"{request.kind} at {wanted} exactly once",
         found=f"{matching} such stamps among {stamps.size}, the nearest {nearest}",
-        where=where, action="fetch the file again, or correct its time axis",
+        where=where, action="fetch the file again, or correct its time axis", check="time stamps",
     )  # fmt: skip
 
 
@@ -114,11 +117,19 @@ def _field(native: xr.DataArray, term: Term, name: str, depths_m: tuple[float, .
     units = str(native.attrs.get("units", "")).strip()
     if units not in term.units:
         accepted = ", ".join(repr(spelling) for spelling in term.units)
-        raise _refused(f"{term.native} in {entry.units}, written as one of {accepted}", f"units {units!r}", where)
+        raise _refused(
+            f"{term.native} in {entry.units}, written as one of {accepted}", f"units {units!r}", where, "units", name
+        )
     factor, offset = term.units[units]
     dims = ("depth", "latitude", "longitude") if entry.has_depth else ("latitude", "longitude")
     if set(native.dims) != set(dims):
-        raise _refused(f"{term.native} with dimensions {', '.join(dims)}", f"{', '.join(map(str, native.dims))}", where)
+        raise _refused(
+            f"{term.native} with dimensions {', '.join(dims)}",
+            f"{', '.join(map(str, native.dims))}",
+            where,
+            "axes",
+            name,
+        )
     field = _levels(native, term.native, depths_m, where) if entry.has_depth else native
     field = field.chunk({"depth": 1} if entry.has_depth else {}).transpose(*dims)
     field = field if (factor, offset) == (1.0, 0.0) else field * factor + offset
@@ -141,9 +152,12 @@ def _levels(native: xr.DataArray, name: str, depths_m: tuple[float, ...], where:
         missing = ", ".join(f"{depth:g}" for depth, count in zip(depths_m, counts, strict=True) if count == 0)
         twice = ", ".join(f"{depth:g}" for depth, count in zip(depths_m, counts, strict=True) if count > 1)
         found = "; ".join(filter(None, (missing and f"no level at {missing} m", twice and f"several at {twice} m")))
-        raise _refused(f"{name} at {', '.join(f'{depth:g}' for depth in depths_m)} m", f"{found}", where)
+        raise _refused(
+            f"{name} at {', '.join(f'{depth:g}' for depth in depths_m)} m", f"{found}", where, "levels", name
+        )
     return native.isel(depth=near.argmax(axis=1)).assign_coords(depth=np.asarray(depths_m, dtype=np.float64))
 
 
-def _refused(needed: str, found: str, where: str) -> InputRefused:
-    return InputRefused(needed, found=found, where=where, action="fetch the file again, or tell its provider")
+def _refused(needed: str, found: str, where: str, check: str = "axes", field: str = "") -> InputRefused:
+    action = "fetch the file again, or tell its provider"
+    return InputRefused(needed, found=found, where=where, action=action, check=check, field=field)

@@ -150,12 +150,13 @@ def choose(held: Holdings, when: np.datetime64, request: Request, title: str) ->
         if len(holders) > 1:
             raise InputRefused(
                 f"{name} at {when} once", found=f"it in {' and in '.join(_short(item.file) for item in holders)}",
-                where=str(request.inputs), action="leave one of them there",
+                where=str(request.inputs), action="leave one of them there", check="time stamps", field=name,
             )  # fmt: skip
         if holders and (times := int((holders[0].stamps == when).sum())) > 1:
             raise InputRefused(
                 f"{name} with one step of {when.astype('datetime64[D]')}", found=f"{times}",
                 where=holders[0].file.uri, action="fetch the file again, or correct its time axis",
+                check="time stamps", field=name,
             )  # fmt: skip
         if holders:
             chosen[name] = holders[0]
@@ -180,6 +181,7 @@ def absence(held: Holdings, when: np.datetime64, request: Request, title: str) -
     return InputRefused(
         f"{title} at {when}", found=f"time stamps beside it, the nearest {stamp}", where=nearest.file.uri,
         action="fetch the file again, or correct its time axis: no field is shifted or interpolated in time",
+        check="time stamps", field=nearest.name,
     )  # fmt: skip
 
 
@@ -201,6 +203,7 @@ def assemble(chosen: Mapping[str, Held], when: np.datetime64) -> xr.Dataset:
         raise InputRefused(
             f"{', '.join(chosen)} on the same axes", found="files whose latitudes, longitudes or depths differ",
             where=", ".join(sorted({held.file.uri for held in chosen.values()})), action="fetch them as one request",
+            check="axes",
         ) from error  # fmt: skip
     return merged.assign_coords(time=("time", np.array([when]).astype("datetime64[ns]")))
 
@@ -282,4 +285,5 @@ def _unavailable(request: Request, title: str, found: str) -> InputUnavailable:
 
 
 def _bad_stamps(needed: str, found: str, where: str) -> InputRefused:
-    return InputRefused(needed, found=found, where=where, action="fetch the file again, or correct its time axis")
+    action = "fetch the file again, or correct its time axis"
+    return InputRefused(needed, found=found, where=where, action=action, check="time stamps")

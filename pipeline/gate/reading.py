@@ -1,4 +1,4 @@
-"""What a field must be before the model sees it, as far as that can be told without the system's land mask."""
+"""The first look at a field, on its archive's own points and level by level: what it must be to be read at all."""
 
 from __future__ import annotations
 
@@ -60,10 +60,12 @@ def _coverage(levels: Levels, entry: Variable, field: xr.DataArray, kind: Kind, 
     gaps = 1.0 - levels.finite / levels.cells
     if kind == Kind.SURFACE and gaps.any():
         found = f"{100 * gaps.max():.1f} % of it without a value"
-        raise _refused(f"{entry.name} everywhere (the atmosphere has no land)", found, where)
+        raise _refused(f"{entry.name} everywhere (the atmosphere has no land)", found, where, "coverage", entry,
+                       float(gaps.max()), 0.0, "of the cells")  # fmt: skip
     if gaps[0] > EMPTIEST_SHARE:
         found = f"{100 * gaps[0]:.1f} % of {_level_name(field, 0)} without a value"
-        raise _refused(f"{entry.name} with at most {100 * EMPTIEST_SHARE:g} % missing", found, where)
+        raise _refused(f"{entry.name} with at most {100 * EMPTIEST_SHARE:g} % missing", found, where, "coverage", entry,
+                       float(gaps[0]), EMPTIEST_SHARE, "of the cells")  # fmt: skip
 
 
 def _bounds(levels: Levels, entry: Variable, where: str) -> None:
@@ -71,7 +73,9 @@ def _bounds(levels: Levels, entry: Variable, where: str) -> None:
     if least < entry.lower or greatest > entry.upper:
         raise _refused(
             f"{entry.name} within {entry.lower:g}..{entry.upper:g} {entry.units} ({entry.bounds_from})",
-            f"{least:g}..{greatest:g} {entry.units}", where,
+            f"{least:g}..{greatest:g} {entry.units}", where, "bounds", entry,
+            float(least if least < entry.lower else greatest),
+            entry.lower if least < entry.lower else entry.upper, entry.units,
         )  # fmt: skip
 
 
@@ -82,7 +86,8 @@ def _not_constant(levels: Levels, entry: Variable, field: xr.DataArray, where: s
         found = (
             f"{levels.least[level]:g} {entry.units} in all {levels.finite[level]} cells of {_level_name(field, level)}"
         )
-        raise _refused(f"{entry.name} that varies from place to place", found, where)
+        raise _refused(f"{entry.name} that varies from place to place", found, where, "constant", entry,
+                       float(levels.least[level]), 0.0, "spread")  # fmt: skip
 
 
 def _not_repeated(levels: Levels, field: xr.DataArray, entry: Variable, where: str) -> None:
@@ -94,12 +99,18 @@ def _not_repeated(levels: Levels, field: xr.DataArray, entry: Variable, where: s
         above, below = field[level - 1].values, field[level].values
         if np.array_equal(above, below, equal_nan=True):
             found = f"{_level_name(field, level)} equal in every cell to the level above it"
-            raise _refused(f"{entry.name} that varies with depth", found, where)
+            raise _refused(f"{entry.name} that varies with depth", found, where, "repeated level", entry, 1.0, 1.0,
+                           "of the cells")  # fmt: skip
 
 
 def _level_name(field: xr.DataArray, level: int) -> str:
     return f"the level at {float(field['depth'][level]):g} m" if "depth" in field.dims else "the field"
 
 
-def _refused(needed: str, found: str, where: str) -> InputRefused:
-    return InputRefused(needed, found=found, where=where, action="fetch the file again, or tell its provider")
+def _refused(
+    needed: str, found: str, where: str, check: str, entry: Variable, value: float, threshold: float, units: str
+) -> InputRefused:  # fmt: skip
+    return InputRefused(
+        needed, found=found, where=where, action="fetch the file again, or tell its provider", check=check,
+        field=entry.name, value=value, threshold=threshold, units=units,
+    )  # fmt: skip

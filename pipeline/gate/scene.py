@@ -1,0 +1,123 @@
+"""One kind of gridded input and what it is held against: yesterday's analysis, yesterday's forecast, the season."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline.grids import Grid
+from pipeline.variables import Variable, of_kind, variable
+
+Field = NDArray[np.float32]
+Beside = Callable[[str, int], Field | None]
+"""A field by the variable's name and the level's number, (latitude, longitude), or ``None`` where there is none."""
+LEAST_LOGARITHM = 1e-4
+"""What quantities that are compared on a logarithmic scale count at least, in their units: a tenth of the least
+chlorophyll that satellites tell from none (0.001 mg m-3)."""
+
+
+class Scene(NamedTuple):
+    """Gridded fields by name, (depth,) latitude, longitude, NaN on land, and what they are compared with.
+
+    ``yesterday``, ``forecast`` (made yesterday for this instant) and ``normal`` (the climatology) are ``None`` where
+    they are not at hand; ``absent`` says why, by those names.
+    """
+
+    fields: Mapping[str, NDArray[np.float32]]
+    grid: Grid
+    depths_m: tuple[float, ...]
+    when: datetime
+    yesterday: Beside | None = None
+    forecast: Beside | None = None
+    normal: Beside | None = None
+    absent: Mapping[str, str] = {}
+
+    @property
+    def entries(self) -> tuple[Variable, ...]:
+        """The variables there are."""
+        return tuple(variable(name) for name in self.fields)
+
+    @property
+    def areas(self) -> NDArray[np.float64]:
+        """Relative areas of the cells, (latitude, 1)."""
+        return np.cos(np.deg2rad(self.grid.latitude))[:, None]
+
+
+class Level(NamedTuple):
+    """One level of a field: its number, how it is called, its values."""
+
+    number: int
+    place: str
+    values: Field
+
+
+def levels(scene: Scene, entry: Variable) -> Iterator[Level]:
+    """The levels of a field, the surface first."""
+    field = scene.fields[entry.name]
+    if field.ndim == 2:
+        yield Level(0, "", field)
+        return
+    for number, depth in enumerate(scene.depths_m):
+        yield Level(number, f"at {depth:g} m", field[number])
+
+
+def scene_of(
+    dataset: xr.Dataset, grid: Grid, when: datetime, *, yesterday: Beside | None = None,
+    forecast: Beside | None = None, normal: Beside | None = None, absent: Mapping[str, str] | None = None,
+) -> Scene:  # fmt: skip
+    """The scene of a gridded dataset."""
+    depths = tuple(float(depth) for depth in dataset["depth"].values) if "depth" in dataset.coords else ()
+    fields = {str(name): np.asarray(field.values) for name, field in dataset.data_vars.items()}
+    return Scene(fields, grid, depths, when, yesterday, forecast, normal, absent or {})
+
+
+def climatology_of(kind_entries: tuple[Variable, ...], dataset: xr.Dataset, when: datetime) -> Beside:
+    """The season's fields on the dataset's own points, level by level, made when they are first asked for."""
+    from functools import lru_cache
+
+    from pipeline import climatology
+
+    depths = tuple(float(depth) for depth in dataset["depth"].values) if "depth" in dataset.coords else ()
+
+    @lru_cache(maxsize=1)
+    def level(number: int) -> Mapping[str, Field]:
+        chosen = depths[number : number + 1]
+        return climatology.fields(
+            kind_entries[0].kind, when, dataset["latitude"].values, dataset["longitude"].values, chosen
+        )
+
+    def beside(name: str, number: int) -> Field | None:
+        found = level(number).get(name)
+        return None if found is None else found[0] if found.ndim == 3 else found
+
+    return beside
+
+
+def of_dataset(dataset: xr.Dataset) -> Beside:
+    """Fields of an opened dataset, (depth,) latitude, longitude, a level at a time."""
+
+    def beside(name: str, number: int) -> Field | None:
+        if name not in dataset:
+            return None
+        field = dataset[name]
+        chosen = field.isel(depth=number) if "depth" in field.dims else field
+        return np.asarray(chosen.values, dtype=np.float32)
+
+    return beside
+
+
+def scaled(values: Field, entry: Variable) -> Field:
+    """A field as it is compared: what is spread over decades by its logarithm to base ten."""
+    if not entry.logarithmic:
+        return values
+    return np.log10(np.maximum(values, np.float32(LEAST_LOGARITHM)))
+
+
+def variables_of(names: Mapping[str, object], entry: Variable) -> bool:
+    """Whether a variable is among the names and of its kind."""
+    return entry.name in names and entry in of_kind(entry.kind)
