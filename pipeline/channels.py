@@ -42,6 +42,11 @@ def forcing() -> tuple[Channel, ...]:
     return of(v.SURFACE + v.STATIC, ())
 
 
+def weather() -> tuple[Channel, ...]:
+    """The five channels of the forcing that change from day to day."""
+    return of(v.SURFACE, ())
+
+
 def waves() -> tuple[Channel, ...]:
     """The 3 wave channels."""
     return of(v.WAVES, ())

@@ -63,6 +63,22 @@ def gridded(dataset: xr.Dataset, kind: Kind, system: System, ocean_mask: NDArray
     return Gridded(dataset)
 
 
+def foreseen(dataset: xr.Dataset, system: System) -> Gridded:
+    """The door into ``Gridded`` for the weather of days to come: (lead_day, latitude, longitude), no gaps."""
+    where = f"future forcing of system {system.name}"
+    _on_grid(dataset, system.grid, where, InputRefused)
+    leads = dataset["lead_day"].values
+    if (np.diff(leads) <= 0).any() or (leads < 1).any():
+        raise _refused(InputRefused, "lead days that increase from 1", f"{leads}", where)
+    provenance.records(dataset)
+    for channel in channels.weather():
+        field = dataset[channel.variable]
+        _dims(field, ("lead_day", "latitude", "longitude"), where, InputRefused)
+        if field.dtype != np.float32 or not np.isfinite(field.values).all():
+            raise _refused(InputRefused, f"{field.name} as float32 without gaps", f"{field.dtype}, or gaps", where)
+    return Gridded(dataset)
+
+
 def initial_state(dataset: xr.Dataset, system: System) -> InitialState:
     """The door into ``InitialState``: ``ocean`` (channel, ...) and ``forcing`` in order, heads' states if had."""
     where = f"initial state of system {system.name}"

@@ -1,7 +1,10 @@
-"""The future forcing of a forecast: no one has tomorrow's analysis, so it persists or relaxes to climatology.
+"""The future forcing of a forecast: no one has tomorrow's analysis, so it persists, relaxes, or is a weather forecast.
 
 ``persistence`` holds the analysis. ``relaxed`` lets its anomaly fade: clim(t0 + n) + (f(t0) - clim(t0)) exp(-n / tau)
-after n days. Training sees the same sequence as the service. Each field is valid at the start of its step.
+after n days. ``forecast`` takes the lead days that a weather forecast holds (``pipeline.foresight``) and relaxes from
+the last of them on any other; where there is none it is ``relaxed``. Training, which has no archive of weather
+forecasts, sees ``relaxed`` for it; otherwise it sees the sequence of the service. Each field is valid at the start of
+its step.
 """
 
 from __future__ import annotations
@@ -36,8 +39,21 @@ def future_forcing(initial: InitialState, system: System, steps: int, first_lead
     """
     analysis = np.asarray(initial["forcing"].values, dtype=np.float32)
     start = datetime.fromtimestamp(initial["time"].values.astype("datetime64[s]").astype(int).item(), tz=UTC)
+    days = _foreseen(initial, analysis) if system.forcing_policy == "forecast" else {}
     for lead in range(first_lead, first_lead + steps):
-        yield at_lead(analysis, start, lead, system.grid, system.forcing_policy)
+        held = max((day for day in days if day <= lead), default=0)
+        policy = system.forcing_policy
+        yield at_lead(days.get(held, analysis), start + timedelta(days=held), lead - held, system.grid, policy)
+
+
+def _foreseen(initial: InitialState, analysis: Field) -> dict[int, Field]:
+    """The forcing of each lead day that a weather forecast holds; topography is the analysis's."""
+    if "future" not in initial:
+        return {}
+    static = analysis[len(channels.weather()) :]
+    future = initial["future"]
+    leads = [int(lead) for lead in future["future_lead_day"].values]
+    return {lead: np.concatenate([future.values[row], static]).astype(np.float32) for row, lead in enumerate(leads)}
 
 
 def path(analysis: Field, start: datetime, steps: int, grid: Grid, policy: ForcingPolicy) -> Field:
@@ -46,7 +62,10 @@ def path(analysis: Field, start: datetime, steps: int, grid: Grid, policy: Forci
 
 
 def at_lead(analysis: Field, start: datetime, lead: int, grid: Grid, policy: ForcingPolicy) -> Field:
-    """The forcing ``lead`` days after an analysis (forcing_channel, latitude, longitude) of ``start``, float32."""
+    """The forcing ``lead`` days after an analysis (forcing_channel, latitude, longitude) of ``start``, float32.
+
+    Of ``forecast`` what it is beyond its last day: ``relaxed``.
+    """
     if lead == 0 or policy == "persistence":
         return analysis.copy()
     then, now = _climatology(start + timedelta(days=lead), grid), _climatology(start, grid)

@@ -23,7 +23,8 @@ def initialise(gridded: Mapping[Kind, Gridded], system: System, start: datetime)
     """The state a forecast starts from, valid at ``start`` (timezone-aware).
 
     ``ocean`` and ``forcing`` (channel, latitude, longitude), topography last; ``waves`` and ``biogeochemistry``
-    where they are given; float32, NaN on land; ``time`` in UTC. Carries the records of all inputs. Raises
+    where they are given; ``future`` (future_lead_day, future_channel, ...), the weather of the days to come, likewise;
+    float32, NaN on land; ``time`` in UTC. Carries the records of all inputs. Raises
     ``InputRefused`` where ocean or surface or one of their variables is absent, or an input is older than its
     ladder allows or younger than the start.
     """
@@ -36,9 +37,24 @@ def initialise(gridded: Mapping[Kind, Gridded], system: System, start: datetime)
         arrays |= _array(gridded, Kind.WAVES, channels.waves(), system)
     if Kind.BIOGEOCHEMISTRY in gridded:
         arrays |= _array(gridded, Kind.BIOGEOCHEMISTRY, channels.biogeochemistry(), system)
+    if Kind.FORCING in gridded:
+        arrays |= _future(gridded[Kind.FORCING])
     time = np.datetime64(_naive_utc(start), "ns")
     dataset = xr.Dataset(arrays).assign_coords(time=time)
     return contracts.initial_state(provenance.attach(dataset, records), system)
+
+
+def _future(foreseen: Gridded) -> dict[str, xr.DataArray]:
+    """The five channels of the surface on each lead day that a weather forecast holds."""
+    names = [channel.variable for channel in channels.weather()]
+    values = np.stack([foreseen[name].values for name in names], axis=1)
+    coords = {
+        "future_lead_day": foreseen["lead_day"].values,
+        "future_channel": [channel.label for channel in channels.weather()],
+        "forcing_latitude": foreseen["latitude"].values,
+        "forcing_longitude": foreseen["longitude"].values,
+    }
+    return {"future": xr.DataArray(values, coords=coords, dims=tuple(coords))}
 
 
 def check_age(record: InputRecord, system: System, start: datetime) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -36,16 +36,26 @@ OF_THE_WHOLE_COLUMN = (SEA_SURFACE_HEIGHT, MIXED_LAYER_DEPTH)
 FORCING_WORDS: Mapping[ForcingPolicy, str] = {
     "persistence": "no future atmosphere is used: the forcing of the start is kept for every lead day",
     "relaxed": "no future atmosphere is used: the forcing of the start relaxes to its day-of-year climatology",
+    "forecast": "a weather forecast is used where there is one, {}: on every other lead day the forcing relaxes to its "
+    "day-of-year climatology",
 }
-"""What is known of the future atmosphere, for readers."""
+"""What is known of the future atmosphere, for readers; ``forcing_in_words`` says of which forecast."""
 
 _DEPENDS_ON: Mapping[str, tuple[Kind, ...]] = {
-    "ocean": (Kind.OCEAN, Kind.SURFACE, Kind.STATIC),
-    "kuroshio": (Kind.OCEAN, Kind.SURFACE, Kind.STATIC),
-    "waves": (Kind.OCEAN, Kind.SURFACE, Kind.STATIC, Kind.WAVES),
-    "biogeochemistry": (Kind.OCEAN, Kind.SURFACE, Kind.STATIC, Kind.BIOGEOCHEMISTRY),
+    "ocean": (Kind.OCEAN, Kind.SURFACE, Kind.FORCING, Kind.STATIC),
+    "kuroshio": (Kind.OCEAN, Kind.SURFACE, Kind.FORCING, Kind.STATIC),
+    "waves": (Kind.OCEAN, Kind.SURFACE, Kind.FORCING, Kind.STATIC, Kind.WAVES),
+    "biogeochemistry": (Kind.OCEAN, Kind.SURFACE, Kind.FORCING, Kind.STATIC, Kind.BIOGEOCHEMISTRY),
 }
 """The kinds of input each of the forecaster's arrays is made from."""
+
+
+def forcing_in_words(policy: ForcingPolicy, inputs: Iterable[InputRecord]) -> str:
+    """What is known of the future atmosphere in a run with these inputs."""
+    if policy != "forecast":
+        return FORCING_WORDS[policy]
+    notes = [record.note for record in inputs if record.kind is Kind.FORCING and record.note]
+    return FORCING_WORDS["forecast"].format("; ".join(notes)) if notes else FORCING_WORDS["relaxed"]
 
 
 class Facts(BaseModel):
@@ -296,7 +306,7 @@ def _honesty(entry: ProductEntry, system: System, facts: Facts) -> dict[str, Any
         "forecaster": facts.forecaster,
         "forecaster_checkpoint_sha256": facts.checkpoint_sha256 or "none: the forecaster has no weights",
         "forecaster_trained_on": facts.trained_on,
-        "future_forcing": FORCING_WORDS[system.forcing_policy],
+        "future_forcing": forcing_in_words(system.forcing_policy, facts.inputs),
         "degraded": "true" if reasons else "false",
         "degraded_reasons": "; ".join(reasons) or "none",
         "input_ages": credits.ages_in_words(facts.inputs),

@@ -17,7 +17,7 @@ from pipeline.errors import CheckFailed
 from pipeline.forecast import Masks
 from pipeline.latest import advance_latest
 from pipeline.output_gate import channels_of
-from pipeline.produce import FORCING_WORDS, Facts
+from pipeline.produce import Facts, forcing_in_words
 from pipeline.products import ProductEntry
 from pipeline.shards import Shards
 from pipeline.store import ObjectRecord, Put, Store, parsed, record, to_json
@@ -220,7 +220,7 @@ def _manifest(
         lead_days=system.forecast_days,
         created=created,
         real_ocean=system.real_ocean,
-        future_forcing=FORCING_WORDS[system.forcing_policy],
+        future_forcing=forcing_in_words(system.forcing_policy, facts.inputs),
         degraded=bool(reasons),
         degraded_reasons=tuple(dict.fromkeys(reasons)),
         facts=facts,

@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -54,9 +54,9 @@ class _Indices(NamedTuple):
 class ForecastRuns(ABC):
     """One centre's forecasts; see ``Source`` for ``look`` and ``fetch``."""
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    address: ClassVar[str]
+    name: str
+    title: str
+    address: str
     kinds: tuple[Kind, ...] = (Kind.SURFACE, Kind.FORCING)
 
     @abstractmethod
