@@ -145,6 +145,6 @@ def take_in(run: Run) -> tuple[dict[Kind, Mark], dict[str, str]]:
 
 def not_asked(system: System, kind: Kind) -> str | None:
     """Why a kind of input is not looked for: nothing that the system publishes starts from it."""
-    if kind in (Kind.OCEAN, Kind.SURFACE) or kind.value in {entry.state for entry in system.products}:
+    if kind in (Kind.OCEAN, Kind.SURFACE, Kind.FORCING) or kind.value in {entry.state for entry in system.products}:
         return None
     return f"system {system.name} has no grid for {kind.value}: its input was not looked for"

@@ -39,6 +39,7 @@ TITLES = {
     "surface": "take in the atmosphere",
     "waves": "take in the waves",
     "biogeochemistry": "take in the plankton",
+    "forcing": "take in the weather to come",
     "initialise": "initialise",
     "forecast": "forecast",
     "quicklooks": "draw the maps",

@@ -16,7 +16,8 @@ from flows.clock import now
 from flows.holding import alive
 from flows.progress import progress
 from flows.stages import Run
-from pipeline import ingest, initialise, marks, publish, regrid, report, staged
+from pipeline import foresight, ingest, initialise, marks, publish, regrid, report, staged
+from pipeline.contracts import Gridded
 from pipeline.errors import GomsError
 from pipeline.journal import Event
 from pipeline.marks import Mark
@@ -40,11 +41,8 @@ PAUSES, SPREAD = exponential_backoff(10), 0.5
       task_run_name="take in {kind}")  # fmt: skip
 def take_in(run: Run, kind: Kind) -> Mark:
     """One kind of input, on the system's grid, staged."""
-    system, start = run.of, run.start.start
     return stages.once(run, kind.value, intake(run), lambda _: [staged.save(
-        run.opened, run.staged(kind.value),
-        regrid.regrid(ingest.ingest(system, kind, start, inputs=run.inputs, scratch=run.scratch, seed=run.seed),
-                      kind, system))])  # fmt: skip
+        run.opened, run.staged(kind.value), gridded(run, kind))])  # fmt: skip
 
 
 @task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD,
@@ -92,6 +90,15 @@ def publish_edition(run: Run, initial: Mark, left_out: Mapping[str, str], writte
     stages.note(run, Event.STAGE, stage="publish", seconds=seconds)
     stages.note(run, Event.PUBLISHED, words=f"r{manifest.revision}")
     return manifest
+
+
+def gridded(run: Run, kind: Kind) -> Gridded:
+    """One kind of input on the system's grid; of future forcing, every lead day that a weather forecast holds."""
+    system, start = run.of, run.start.start
+    if kind is Kind.FORCING:
+        return foresight.foresee(system, start, inputs=run.inputs, scratch=run.scratch, seed=run.seed)
+    parts = ingest.ingest(system, kind, start, inputs=run.inputs, scratch=run.scratch, seed=run.seed)
+    return regrid.regrid(parts, kind, system)
 
 
 def intake(run: Run) -> list[str]:

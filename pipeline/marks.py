@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.cycle import Cycle
 from pipeline.store import ObjectRecord, Store, to_json
 
-STAGES = ("ocean", "surface", "waves", "biogeochemistry", "initialise", "forecast", "quicklooks", "publish")
+STAGES = ("ocean", "surface", "waves", "biogeochemistry", "forcing", "initialise", "forecast", "quicklooks", "publish")
 """The stages that leave a mark, in order."""
 
 
