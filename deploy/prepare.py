@@ -68,7 +68,7 @@ def files(bucket: str, prefix: str, systems: tuple[str, ...]) -> dict[str, str]:
         "prefect_auth": f"goms:{prefect}",
         "postgres_password": database,
         "database_url": f"postgresql+asyncpg://prefect:{database}@postgres:5432/prefect",
-        "redis.conf": f"requirepass {redis}\nappendonly yes\ndir /data\n",
+        "redis.conf": f"requirepass {redis}\nappendonly yes\n",
         "redis_url": f"redis://:{redis}@redis:6379/0",
         "grafana_password": grafana,
         "alerts.env": "# Whom alerts are sent to: GOMS_ALERT_... of deploy/settings.md, a line each, such as\n"

@@ -61,12 +61,10 @@ def serving(folder: Path, identities: str, admin: tuple[str, str]) -> Iterator[s
     """The endpoint of a server with these identities (SeaweedFS's configuration) and the bucket ``forecasts``."""
     (folder / "s3.json").write_text(identities)
     (folder / "data").mkdir()
-    port, *others = _free_ports(8)
-    roles = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3.grpc")
-    flags = [f"-{_port_flag(role)}={number}" for role, number in zip(roles, others, strict=True)]
-    command = [str(_binary()), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3",
+    (port,) = free_ports(1)
+    command = [str(binary()), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3",
                f"-s3.port={port}", f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=64",
-               "-volume.max=20", "-s3.port.iceberg=0", "-s3.port.lance=0", *flags]  # fmt: skip
+               "-volume.max=20", "-s3.port.iceberg=0", "-s3.port.lance=0", *inner_ports()]  # fmt: skip
     endpoint = f"http://127.0.0.1:{port}"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
@@ -106,11 +104,17 @@ def any_store(request: pytest.FixtureRequest) -> Store:
     return store
 
 
+def inner_ports() -> list[str]:
+    """Free ports for everything of the server but S3 itself."""
+    roles = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3.grpc")
+    return [f"-{_port_flag(role)}={number}" for role, number in zip(roles, free_ports(len(roles)), strict=True)]
+
+
 def _identity(name: str, keys: tuple[str, str], actions: list[str]) -> dict[str, Any]:
     return {"name": name, "credentials": [{"accessKey": keys[0], "secretKey": keys[1]}], "actions": actions}
 
 
-def _binary() -> Path:
+def binary() -> Path:
     scripts, packages = (Path(sysconfig.get_path(name)) for name in ("scripts", "purelib"))
     if (scripts / "weed").is_file():
         return scripts / "weed"
@@ -122,7 +126,7 @@ def _port_flag(role: str) -> str:
     return f"{name}.port.grpc" if grpc else f"{name}.port"
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for item in sockets:
