@@ -12,6 +12,15 @@ pytest_plugins = ("journeys", "forked", "kill_matrix", "s3_server")
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of the live archives run where they are asked for by name, and are skipped in every other run."""
+    if "network" in config.option.markexpr:
+        return
+    for item in items:
+        if item.get_closest_marker("network"):
+            item.add_marker(pytest.mark.skip(reason="reads a live archive: run it by `pytest -m network`"))
+
+
 @pytest.fixture(scope="session")
 def realdata() -> Path:
     """The folder of real files: beside the project, or where GOMS_REALDATA says; the test is skipped without it."""

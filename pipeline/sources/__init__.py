@@ -94,6 +94,8 @@ class Native(NamedTuple):
     ``dataset`` holds the requested instant(s) with the archive's own dimensions; ``lexicon`` translates it;
     ``files`` are what was read. Variables the archive does not hold are simply absent: ingest decides. ``analysed``:
     when its values last met an observed state, where that is before the instant they are valid at: they are a forecast.
+    ``near_hours``: how far from the request's instant the dataset's lies because the archive lacks it (its gap
+    policy); ``degraded``: why what is given is less than what was asked for, in words for the product.
     """
 
     dataset: xr.Dataset
@@ -101,6 +103,8 @@ class Native(NamedTuple):
     files: tuple[FileRecord, ...]
     note: str = ""
     analysed: datetime | None = None
+    near_hours: float = 0.0
+    degraded: str = ""
 
 
 class Source(Protocol):
@@ -128,10 +132,17 @@ class Source(Protocol):
 
 from pipeline.sources.climatology import ClimatologySource  # noqa: E402  (the archives need the words above)
 from pipeline.sources.era5 import Era5Source  # noqa: E402
+from pipeline.sources.espc import EspcSource  # noqa: E402
+from pipeline.sources.gofs import GofsSource  # noqa: E402
 from pipeline.sources.hycom import HycomSource  # noqa: E402
+from pipeline.sources.hycom_bucket import HycomBucketSource  # noqa: E402
+from pipeline.sources.instants import Sampling  # noqa: E402
 from pipeline.sources.nobm import NobmSource  # noqa: E402
 from pipeline.sources.twin import TwinSource  # noqa: E402
 
-_ARCHIVES: tuple[Source, ...] = (HycomSource(), Era5Source(), NobmSource(), TwinSource(), ClimatologySource())
+_ARCHIVES: tuple[Source, ...] = (
+    *(archive(sampling) for archive in (EspcSource, GofsSource, HycomBucketSource) for sampling in Sampling),
+    HycomSource(), Era5Source(), NobmSource(), TwinSource(), ClimatologySource(),
+)  # fmt: skip
 SOURCES: Mapping[str, Source] = {source.name: source for source in _ARCHIVES}
 """Every archive by the name the systems' ladders know it by."""

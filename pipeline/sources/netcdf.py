@@ -102,10 +102,14 @@ def open_file(path: Path, uri: str) -> xr.Dataset:
     try:
         _check_length(path)
         raw = xr.open_dataset(path, engine="netcdf4", decode_cf=False, cache=False)
-        raw = raw.drop_vars("tau", errors="ignore")
-        return xr.decode_cf(_exact_packing(raw), decode_times=False, decode_coords=False)
+        return unpacked(raw.drop_vars("tau", errors="ignore"))
     except (OSError, RuntimeError, ValueError) as error:
         raise _unreadable(path, uri, error) from error
+
+
+def unpacked(raw: xr.Dataset) -> xr.Dataset:
+    """Packed integers as float64, missing values NaN, lazily; times are left as they are."""
+    return xr.decode_cf(_exact_packing(raw), decode_times=False, decode_coords=False)
 
 
 def _unreadable(path: Path, uri: str, error: Exception) -> InputRefused:
