@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.climatology import GRAVITY, ROTATION
-from pipeline.gate.measures import LEAST_CELLS, Measured
+from pipeline.gate.measures import Measured
 from pipeline.gate.scene import Scene
 from pipeline.grids import Grid
 from pipeline.variables import (
@@ -33,6 +33,11 @@ POLE_DEGREES = 75.0
 AIR_DENSITY = 1.2
 """kg m-3 at sea level (Holton 2004, appendix)."""
 EARTH_RADIUS_M = 6.371e6
+LEAST_CELLS = 200
+"""Fewer cells than this, away from coast and rim, hold less than one eddy."""
+SYNOPTIC_DEGREES = 20.0
+"""Winds are asked for balance on grids that are larger than this both ways: on smaller ones they are one weather
+system's, whose friction and curvature are all there is."""
 DEEPEST_M = 100.0
 """Currents are compared at the deepest level to this depth: beneath the wind's own drift, above most of the shear."""
 
@@ -48,20 +53,23 @@ def geostrophy(scene: Scene, entry: Variable) -> Iterator[Measured]:
 
 
 def geostrophic_size(scene: Scene, entry: Variable) -> Iterator[Measured]:
-    """The size of the currents over that of those which the slope of the sea surface asks for."""
+    """How many times the currents are as swift as the slope of the sea surface asks for, or as slow."""
     found = _currents(scene) if entry is SEA_SURFACE_HEIGHT else None
     if found is not None:
         place, one, two, bad = found
-        yield Measured(place, float(np.sqrt((one * one).sum() / (two * two).sum())), bad)
+        size = float(np.sqrt((one * one).sum() / (two * two).sum()))
+        yield Measured(place, max(size, 1.0 / size), bad)
 
 
 def wind_balance(scene: Scene, entry: Variable) -> Iterator[Measured]:
     """The correlation of the winds with those that the slope of the pressure asks for, components pooled."""
     names = (EASTWARD_WIND.name, NORTHWARD_WIND.name)
-    if entry is not SEA_LEVEL_PRESSURE or any(name not in scene.fields for name in names):
+    grid = scene.grid
+    size = min(grid.rows * grid.latitude_step, grid.columns * grid.longitude_step)
+    if entry is not SEA_LEVEL_PRESSURE or any(name not in scene.fields for name in names) or size < SYNOPTIC_DEGREES:
         return
     pressure = scene.fields[entry.name].astype(np.float64) / (AIR_DENSITY * GRAVITY)
-    found = _pooled(*(scene.fields[name] for name in names), pressure, scene.grid)
+    found = _pooled(scene.fields[names[0]], scene.fields[names[1]], pressure, grid)
     if found is not None:
         one, two, bad = found
         yield Measured("", float((one * two).sum() / np.sqrt((one * one).sum() * (two * two).sum())), bad)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline import climatology
 from pipeline.grids import Grid
-from pipeline.variables import Variable, of_kind, variable
+from pipeline.variables import Kind, Variable, variable
 
 Field = NDArray[np.float32]
 Beside = Callable[[str, int], Field | None]
@@ -76,20 +78,14 @@ def scene_of(
     return Scene(fields, grid, depths, when, yesterday, forecast, normal, absent or {})
 
 
-def climatology_of(kind_entries: tuple[Variable, ...], dataset: xr.Dataset, when: datetime) -> Beside:
+def climatology_of(kind: Kind, dataset: xr.Dataset, when: datetime) -> Beside:
     """The season's fields on the dataset's own points, level by level, made when they are first asked for."""
-    from functools import lru_cache
-
-    from pipeline import climatology
-
     depths = tuple(float(depth) for depth in dataset["depth"].values) if "depth" in dataset.coords else ()
 
     @lru_cache(maxsize=1)
     def level(number: int) -> Mapping[str, Field]:
         chosen = depths[number : number + 1]
-        return climatology.fields(
-            kind_entries[0].kind, when, dataset["latitude"].values, dataset["longitude"].values, chosen
-        )
+        return climatology.fields(kind, when, dataset["latitude"].values, dataset["longitude"].values, chosen)
 
     def beside(name: str, number: int) -> Field | None:
         found = level(number).get(name)
@@ -116,8 +112,3 @@ def scaled(values: Field, entry: Variable) -> Field:
     if not entry.logarithmic:
         return values
     return np.log10(np.maximum(values, np.float32(LEAST_LOGARITHM)))
-
-
-def variables_of(names: Mapping[str, object], entry: Variable) -> bool:
-    """Whether a variable is among the names and of its kind."""
-    return entry.name in names and entry in of_kind(entry.kind)

@@ -1,0 +1,89 @@
+"""Gridded fields -> report: every limit held against every field of its kind, whatever was found before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from pipeline.gate.limits import LIMITS, MEASURING, OF_FORECAST, OF_YESTERDAY, Check, Limit
+from pipeline.gate.measures import Measured
+from pipeline.gate.report import Finding, Measure, Outcome, Report, worst
+from pipeline.gate.scene import Scene
+from pipeline.variables import Kind, Variable
+
+
+class Judged(NamedTuple):
+    """The report, and for the worst finding the cells behind it (level's place, mask or ``None``)."""
+
+    report: Report
+    offence: tuple[Finding, Measured] | None
+
+
+def judge(
+    scene: Scene, kind: Kind, system: str, cycle: str, sources: tuple[str, ...],
+    excused: Iterable[tuple[Check, str]] = (), limits: tuple[Limit, ...] = LIMITS,
+) -> Judged:  # fmt: skip
+    """Hold a kind of input against its limits.
+
+    ``excused``: checks of a variable that say nothing today, as of an unchanged climatology. Of several levels that
+    pass a limit the report has the worst.
+    """
+    spared = set(excused)
+    findings, measured = list[tuple[Finding, Measured]](), list[Measure]()
+    for limit, entry in _pairs(scene, limits, spared):
+        found = max(MEASURING[limit.check](scene, entry), key=lambda item: _badness(limit, item), default=None)
+        if found is None:
+            continue
+        measured.append(_measure(limit, entry, found))
+        finding = _finding(limit, entry, found)
+        if finding is not None:
+            findings.append((finding, found))
+    findings.sort(key=lambda pair: pair[0].outcome is not Outcome.REFUSE)
+    every = tuple(finding for finding, _ in findings)
+    report = Report(
+        system=system, cycle=cycle, kind=kind, outcome=worst(every), sources=sources, findings=every,
+        measures=tuple(measured), not_done=_not_done(scene),
+    )  # fmt: skip
+    return Judged(report, findings[0] if findings else None)
+
+
+def _pairs(scene: Scene, limits: tuple[Limit, ...], spared: set[tuple[Check, str]]) -> Iterator[tuple[Limit, Variable]]:
+    for limit in limits:
+        for entry in scene.entries:
+            if entry.name in limit.variables and (limit.check, entry.name) not in spared:
+                yield limit, entry
+
+
+def _badness(limit: Limit, found: Measured) -> float:
+    return -found.value if limit.least else found.value
+
+
+def _measure(limit: Limit, entry: Variable, found: Measured) -> Measure:
+    nearest = limit.label if limit.label is not None else limit.refuse
+    assert nearest is not None
+    return Measure(check=limit.check, field=entry.name, place=found.place, value=round(found.value, 6),
+                   threshold=nearest, units=limit.units)  # fmt: skip
+
+
+def _finding(limit: Limit, entry: Variable, found: Measured) -> Finding | None:
+    refused, labelled = limit.passed(found.value, limit.refuse), limit.passed(found.value, limit.label)
+    if not refused and not labelled:
+        return None
+    threshold = limit.refuse if refused else limit.label
+    assert threshold is not None
+    side = "at least" if limit.least else "at most"
+    return Finding(
+        check=limit.check, outcome=Outcome.REFUSE if refused else Outcome.LABEL, field=entry.name, place=found.place,
+        value=round(found.value, 6), threshold=threshold, units=limit.units,
+        found=f"{found.value:.3g} {limit.units}", needed=f"{side} {threshold:g} {limit.units}", origin=limit.origin,
+    )  # fmt: skip
+
+
+def _not_done(scene: Scene) -> dict[str, str]:
+    """Checks that had nothing to compare with, and why."""
+    named = {"yesterday": (scene.yesterday, OF_YESTERDAY), "forecast": (scene.forecast, OF_FORECAST),
+             "normal": (scene.normal, {Check.SEASON})}  # fmt: skip
+    return {
+        str(check): scene.absent.get(name, "nothing to compare with")
+        for name, (beside, checks) in named.items() if beside is None for check in sorted(checks)
+    }  # fmt: skip
