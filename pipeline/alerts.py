@@ -155,7 +155,7 @@ def _lines(alert: Alert) -> list[str]:
     if alert.estimate is not None:
         found = alert.estimate
         again = "if it is run again now, " if alert.command.startswith("goms run") else ""
-        lines.append(f"{again}published {_when(found.likely)}, at the latest {found.latest:%H:%M} "
+        lines.append(f"{again}likely published {_when(found.likely)}, at the latest {found.latest:%H:%M} "
                      f"(as the last {found.cycles} cycles went)")  # fmt: skip
     if alert.kind is Kind.ALARM:
         lines += [f"type    {alert.command}", f"look    {alert.look}", f"runbook {alert.runbook}"]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -101,10 +102,13 @@ def secrets() -> tuple[str, ...]:
     """Values of the environment that nobody outside may see: by the variable's name, or a password in an address."""
     named = [value for name, value in os.environ.items() if _SECRET_NAMES.search(name) and value]
     inside = [found for value in os.environ.values() for found in _IN_ADDRESS.findall(value)]
-    webhooks = [word for name, value in os.environ.items() if name.startswith("GOMS_ALERT_") for word in value.split()
-                if "://" in word]  # fmt: skip
-    return tuple({*named, *inside, *webhooks})
+    hooks = [word for name, value in os.environ.items() if name.startswith("GOMS_ALERT_") for word in value.split()
+             if "://" in word]  # fmt: skip
+    parts = [part for hook in hooks for part in urlsplit(hook).path.split("/") if len(part) >= _TELLING]
+    return tuple({*named, *inside, *hooks, *parts})
 
 
 _SECRET_NAMES = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|AUTH|_KEY|KEY_ID", re.IGNORECASE)
+_TELLING = 8
+"""Characters from which a part of a webhook's path may be the secret in it."""
 _IN_ADDRESS = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")

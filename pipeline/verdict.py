@@ -155,7 +155,11 @@ class _Case:
         """A run is at it."""
         stage, since = self._at()
         holder = self.seen.lease.owner if self.seen.lease else None
-        return self._timed(f"at {stage}", stage, since, estimate(self.stages, stage, since, self.moment), holder=holder)
+        spent = "" if since is None else f" for {in_words(self.moment - since)}"
+        return self._timed(
+            f"at {stage}{spent}", stage, since, estimate(self.stages, stage, since, self.moment), holder=holder,
+            sentence=self._as_a_rule(stage),
+        )  # fmt: skip
 
     def not_begun(self) -> Standing:
         """Nothing was ever done about it."""
@@ -164,7 +168,7 @@ class _Case:
         expected = estimate(self.stages, first, None, begins)
         if fires > self.moment:
             return self._timed(f"begins at {fires:%H:%M}", None, None, expected, idle=Verdict.EXPECTED)
-        words = f"not begun; was to begin at {fires:%H:%M}"
+        words = f"was to begin at {fires:%H:%M} and was not"
         sentence = f"no run of it was ever begun, though the schedule was to begin it at {fires:%Y-%m-%d %H:%M} UTC"
         patient = self.moment - fires <= timedelta(seconds=BEGIN_SECONDS)
         idle = Verdict.ON_TIME if patient else Verdict.NOT_BEGUN
@@ -213,6 +217,17 @@ class _Case:
                 "deadline": self.promise.deadline if self.promise else None,
                 **details,
             }
+        )
+
+    def _as_a_rule(self, stage: str) -> str:
+        """What a stage took in the past."""
+        past = next((item for item in self.stages if item.stage == stage), None)
+        if past is None:
+            return ""
+        worst = in_words(timedelta(seconds=past.median_seconds + past.spread_seconds))
+        return (
+            f"{stage} took {in_words(timedelta(seconds=past.median_seconds))} in the last {past.cycles} cycles that "
+            f"did it, {worst} at the most but one in ten"
         )
 
     def _timed(
@@ -269,8 +284,13 @@ def _since_cleared(notes: Sequence[Note]) -> tuple[Note, ...]:
 
 
 def in_words(age: timedelta) -> str:
-    """``40 min``, ``31 h``, and from three days on ``4 d``."""
-    minutes = age.total_seconds() / 60
-    if minutes < 120:
-        return f"{minutes:.0f} min"
-    return f"{minutes / 60:.0f} h" if minutes < 72 * 60 else f"{minutes / 1440:.0f} d"
+    """``40 s``, ``40 min``, ``5 h 40 min``, from a day on ``31 h``, and from three days on ``4 d``."""
+    seconds = age.total_seconds()
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours < 2:
+        return f"{60 * hours + minutes} min"
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{seconds / 3600:.0f} h" if hours < 72 else f"{seconds / 86400:.0f} d"

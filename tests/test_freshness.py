@@ -94,7 +94,8 @@ def test_a_run_under_way_says_its_stage_since_when_who_and_when_it_will_be_there
     kept.begin(served, OPEN, at("11:00"), "ocean", "surface", "initialise")
     found = standing(served, at("11:13"))
     assert (found.verdict, found.stage, found.since) == (Verdict.ON_TIME, "forecast", at("11:03"))
-    assert found.holder == kept.HOLDER
+    assert (found.holder, found.words) == (kept.HOLDER, "at forecast for 10 min")
+    assert found.sentence == "forecast took 20 min in the last 10 cycles that did it, 20 min at the most but one in ten"
     assert found.estimate is not None
     assert found.estimate.likely == at("11:25")
     assert not found.alarm
@@ -210,7 +211,7 @@ def test_a_day_that_was_never_begun_is_late_though_the_next_was_published(served
     after = cycle("twin", "2026-11-23", 12)
     kept.publish(served, after, at("06:45", date(2026, 11, 24)))
     found = standing(served, at("11:00", date(2026, 11, 24)))
-    assert (found.verdict, found.words) == (Verdict.LATE, "not begun; was to begin at 06:17; 23 h late")
+    assert (found.verdict, found.words) == (Verdict.LATE, "was to begin at 06:17 and was not; 23 h late")
 
 
 def test_nothing_is_promised_where_the_system_is_not_served(folder_store: Store) -> None:

@@ -106,8 +106,8 @@ def test_an_alert_has_all_that_the_person_on_call_needs(served: Store, monkeypat
     lines = alerts.text(alarm).splitlines()
     assert lines[0] == HEADLINE
     assert lines[1] == SENTENCE
-    assert lines[2] == "due Mon 2026-11-23 12:00 UTC, in 6 h"
-    assert lines[3].startswith("if it is run again now, published Mon 2026-11-23 06:45 UTC, at the latest 06:45")
+    assert lines[2] == "due Mon 2026-11-23 12:00 UTC, in 5 h 40 min"
+    assert lines[3].startswith("if it is run again now, likely published Mon 2026-11-23 06:45 UTC, at the latest 06:45")
 
 
 def test_slacks_own_signs_are_escaped(served: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +265,7 @@ def test_the_command_watches_where_prefect_cannot_even_be_imported(tmp_path: Pat
     out, err = process.communicate(timeout=120)
     assert process.returncode == 8, err
     assert f"goms run {noon(2):%Y-%m-%d} --system twin" in err
-    assert "LATE, not begun" in out
+    assert "LATE, was to begin at 06:17 and was not" in out
     assert {item["verdict"] for item in receiver.taken} >= {"late"}
     for back in (2, 1):
         kept.publish(store, cycle("twin", date.fromordinal(noon(back).toordinal()), 12), noon(back - 1))
