@@ -19,7 +19,7 @@ LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 class RunLog(Progress):
     """Progress as lines of the flow run's log, where the person on call reads them."""
 
-    def say(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """One line, without its colours."""
         get_run_logger().info(Text.from_markup(text).plain)
 
