@@ -165,3 +165,10 @@ def test_an_hour_changes_little_and_another_seed_is_another_world(kind):
         sea = np.isfinite(fields[name])
         apart = np.std((other[name] - fields[name])[sea])
         assert np.std((soon[name] - fields[name])[sea]) < 0.15 * apart
+
+
+def test_the_worst_storm_of_years_raises_no_sea_higher_than_any_that_was_measured() -> None:
+    """A fully developed sea under the wind of that day would be 25 m high; the World Meteorological record is 19 m."""
+    latitude, longitude = np.arange(-89.5, 90.0), np.arange(0.5, 360.0)
+    height = Twin(0).fields(Kind.WAVES, datetime(2025, 1, 25, 12, tzinfo=UTC), latitude, longitude)["swh"]
+    assert 12.0 < float(np.nanmax(height)) < 19.0
