@@ -1,4 +1,4 @@
-"""Make the bucket and open to everyone what is published, and nothing else: ``python deploy/bucket.py BUCKET POLICY``.
+"""Make the bucket and open to everyone what is published, and nothing else: ``python deploy/bucket.py STORE POLICY``.
 
 ``POLICY`` is the file ``public-read.json`` that ``prepare.py`` made. Keys and endpoint: the usual AWS variables.
 Doing it again changes nothing.
@@ -26,8 +26,9 @@ def open_to_readers(client: Any, bucket: str, policy: str) -> None:
     client.put_bucket_policy(Bucket=bucket, Policy=policy)
 
 
-def main(bucket: str, policy: Path) -> int:
-    """Keep at it until the store answers, or say why it does not."""
+def main(store: str, policy: Path) -> int:
+    """Keep at it until the store (``s3://bucket/prefix``) answers, or say why it does not."""
+    bucket = store.removeprefix("s3://").partition("/")[0]
     client = get_session().create_client("s3")
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:

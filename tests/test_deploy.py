@@ -140,6 +140,15 @@ def test_scripts_of_the_shell_pass_their_linter(tmp_path: Path) -> None:
     assert "SC2086" in run(shellcheck, tmp_path / "bad.sh").stdout
 
 
+def test_the_one_check_installs_every_program_that_tests_ask_for() -> None:
+    asked = {found for path in (ROOT / "tests").glob("*.py")
+             for found in re.findall(r'debian\.program\("([\w.-]+)", "([\w.-]+)"\)', path.read_text())}  # fmt: skip
+    installed = set(re.findall(r"^  \[([\w.-]+)\]=([\w.-]+)$", (ROOT / ".ci" / "run").read_text(), flags=re.MULTILINE))
+    assert len(asked) >= 5
+    assert asked - installed == set()
+    assert installed - asked == {("make", "make")}
+
+
 # Compose
 
 

@@ -11,6 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, small_sea: tuple[Path, Path]
         PYTHONPATH=f"{here / 'small_site'}:{here}:{here.parent}", SMALL_SEA_MASKS=str(masks), GOMS_INPUTS=str(inputs),
         OMP_NUM_THREADS="1", PREFECT_WORKER_QUERY_SECONDS="1", AWS_CONFIG_FILE="/dev/null",
     )  # fmt: skip
+    (made.folder / "deploy").symlink_to(DEPLOY)  # as it lies in the image
     prepare = [sys.executable, DEPLOY / "prepare.py", "--systems", "small-sea", "--out", made.secrets]
     subprocess.run(prepare, check=True, capture_output=True)
     redis = made.secrets / "redis_url"
@@ -55,18 +57,18 @@ def _needed_where_all_must_run() -> str | None:
 @pytest.fixture(scope="module")
 def together(place: Machine) -> Iterator[Machine]:
     """Every service of the profile, in the order that it asks for."""
-    if place.profile == "laptop":
-        with composed.started(place, "s3", "bucket", "prefect-laptop", *SERVICES):
-            yield place
-        return
-    programs = postgres.programs()
-    assert programs is not None
-    with postgres.serving(programs) as database:
-        (place.secrets / "database_url").write_text(database)
-        with composed.started(place, "s3", "bucket", "redis"):
-            waits(lambda: composed.listens(place.ports["redis"]), place, "redis")
-            with composed.started(place, "prefect", "prefect-services", *SERVICES):
-                yield place
+    with ExitStack() as stack:
+        servers = ["prefect-laptop"]
+        if place.profile == "production":
+            programs = postgres.programs()
+            assert programs is not None
+            (place.secrets / "database_url").write_text(stack.enter_context(postgres.serving(programs)))
+            stack.enter_context(composed.started(place, "redis"))
+            servers = ["prefect", "prefect-services"]
+        begun = stack.enter_context(composed.started(place, "s3", "bucket", *servers))
+        assert begun["bucket"].wait(composed.PATIENCE_SECONDS) == 0, place.log("bucket")
+        stack.enter_context(composed.started(place, *SERVICES))
+        yield place
 
 
 def ask(place: Machine, path: str, body: Any = None, password: str | None = None) -> Any:
