@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import typer
 
-from flows.commands import forecasts, learning, operate, service, upkeep, watching
+from flows.commands import forecasts, inputs, learning, operate, service, upkeep, watching
 from flows.sentences import unknown
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     forecasts.run, watching.status, forecasts.verify, forecasts.export,
+    inputs.sources,
     operate.stages, operate.hold, operate.release, operate.set_complete,
     service.up, service.down, service.deploy, service.backfill,
     upkeep.housekeeping, upkeep.storage, upkeep.pin, upkeep.unpin, upkeep.metrics,

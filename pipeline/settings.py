@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     inputs: str | None = Field(
         default=None, description="folder or URL of the archives' files; none: each source's own"
     )
+    archives: dict[str, str] = Field(
+        default_factory=dict, description="addresses of archives that are not where they are documented, as JSON: "
+        '{"name of the source": "address"}'
+    )  # fmt: skip
     scratch: Path = Field(default=Path("./build/scratch"), description="folder for files that a run may lose")
     threads: int = Field(default=2, ge=1, description="processor threads a run may use")
     lease_seconds: int = Field(
