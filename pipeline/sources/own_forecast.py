@@ -87,7 +87,7 @@ def _newest(request: Request) -> _Forecast:
     raise InputUnavailable(
         f"an own forecast of {request.kind} for {request.when:%Y-%m-%dT%HZ}, begun at most "
         f"{request.maximum_age_days:g} days before", found="; ".join(tried[:2]) or "none published that reaches it",
-        where=f"the store of {request.system or 'no system'}", action="take the next rung, or forecast the days between",
+        where=f"the store of {request.system}", action="take the next rung, or forecast the days between",
     )  # fmt: skip
 
 
