@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from prefect import flow
+from typing import Any
 
-from flows import upkeep
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows import runlog, upkeep
+from flows.progress import readable
+from pipeline.errors import GomsError
 from pipeline.settings import Settings
 from pipeline.store import Store
 
 
-@flow(name="housekeeping", validate_parameters=False)
-def housekeeping(store: str | None = None, apply: bool = True) -> dict[str, int]:
-    """Remove what every system's retention says is past its time; returns the bytes each one freed.
+@flow(name="housekeeping", persist_result=False)
+def housekeeping(store: str | None = None, apply: bool = True) -> State[Any]:
+    """Remove what every system's retention says is past its time, never the latest good forecast.
 
-    ``store``: else as the settings say. ``apply``: False only plans. Raises ``StoreError`` after the other systems'
-    housekeeping where one's fails.
+    Args:
+        store: What to look after; none: GOMS_STORE of the worker.
+        apply: Unless set, it is only planned and told.
     """
-    opened = Store(store or Settings().store)
-    tended = upkeep.tend_all(opened, upkeep.wanted_systems(None), apply=apply)
-    return {item.plan.system: item.plan.freed_bytes for item in tended}
+    runlog.begin()
+    try:
+        opened = Store(store or Settings().store)
+        tended = upkeep.tend_all(opened, upkeep.wanted_systems(None), apply=apply)
+    except GomsError as error:
+        return Failed(message=str(error))
+    freed = sum(item.plan.freed_bytes for item in tended)
+    things = sum(len(item.plan.removals) for item in tended)
+    return Completed(message=f"{things} {'removed' if apply else 'to be removed'}, {readable(freed)} freed")
