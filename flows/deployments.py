@@ -12,7 +12,6 @@ from datetime import timedelta
 from importlib import resources
 from typing import Any, NamedTuple
 
-from flows.stages import code_version
 from pipeline import systems
 from pipeline.errors import UsageError
 from pipeline.systems import System
@@ -23,6 +22,11 @@ HEARTBEAT_SECONDS = 30
 """Seconds between a flow run's signs of life to the server: the least that Prefect takes."""
 BEATS_MISSED = 3
 """Signs of life that a run may miss in a row before it is taken for dead: one lost request is no death."""
+SKIPPED, HELD, DEGRADED, ALARM = "Skipped", "Held", "Degraded", "Alarm"
+"""Names of the endings that are Completed and yet not plainly so: too late to be made, somebody else is at it or an
+operator holds it, published with something missing, trouble seen by the watch."""
+ENDINGS = ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry", SKIPPED, HELD, DEGRADED, ALARM)
+"""After these a run gives no sign of life, and need not."""
 ZOMBIES = "goms: end runs that give no sign of life"
 """Name of the automation."""
 
@@ -176,6 +180,8 @@ def _deploy(client: Any, item: Deployed, pool_name: str) -> Any:
     from prefect.flows import load_flow_from_entrypoint
     from prefect.utilities.callables import parameter_schema
 
+    from flows.stages import code_version
+
     flow: Any = load_flow_from_entrypoint(item.entrypoint)
     schedules = [] if item.cron is None else [
         DeploymentScheduleCreate(schedule=CronSchedule(cron=item.cron, timezone="UTC"), slug="daily", active=True)
@@ -196,8 +202,7 @@ def _end_zombies(client: Any) -> None:
     from prefect.events.schemas.events import ResourceSpecification
 
     beat, silence = "prefect.flow-run.heartbeat", timedelta(seconds=BEATS_MISSED * HEARTBEAT_SECONDS)
-    ends = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry",
-                                                      "Skipped", "Held", "Degraded")}  # fmt: skip
+    ends = {f"prefect.flow-run.{name}" for name in ENDINGS}
     automation = AutomationCore(
         name=ZOMBIES,
         description="A run whose process or machine is gone stays Running for ever otherwise, with its slots.",

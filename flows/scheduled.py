@@ -13,6 +13,7 @@ from flows import artifacts, clock, notify, runlog, scoring
 from flows import backfill as filled
 from flows import daily as journey
 from flows import watch as watching
+from flows.deployments import ALARM, DEGRADED, HELD, SKIPPED
 from flows.holding import this_process
 from models.errors import ModelError
 from pipeline import cycle as cycles
@@ -25,7 +26,7 @@ from pipeline.store import Store
 from pipeline.systems import System
 
 
-@flow(name="daily", persist_result=False, log_prints=False)
+@flow(name="daily", persist_result=False, log_prints=False, on_failure=[notify.failed], on_crashed=[notify.failed])
 def daily(
     system: str = "twin",
     day: str | None = None,
@@ -56,7 +57,7 @@ def daily(
     if late is not None and publish.published(opened, cycle) is None:
         journal.note(opened, cycle, Note(when=clock.now(), event=Event.SKIPPED, who=this_process(), words=late,
                                          run=str(runtime.flow_run.id)))  # fmt: skip
-        return Completed(name="Skipped", message=late)
+        return Completed(name=SKIPPED, message=late)
     return _made(opened, cycle, lambda: journey.daily.fn(
         f"{cycle.start:%Y-%m-%d}", system, inputs, store, forecaster, seed))  # fmt: skip
 
@@ -66,7 +67,7 @@ def _made(store: Store, cycle: Cycle, make: Any) -> State[Any]:
     try:
         outcome = make()
     except CycleHeld as error:
-        return Completed(name="Held", message=str(error))
+        return Completed(name=HELD, message=str(error))
     except (GomsError, ModelError) as error:
         artifacts.failed(store, cycle, error)
         return Failed(message=str(error))
@@ -75,7 +76,7 @@ def _made(store: Store, cycle: Cycle, make: Any) -> State[Any]:
     if not outcome.new:
         return Completed(message=f"{revision} was published before: nothing to do")
     if outcome.manifest.degraded:
-        return Completed(name="Degraded", message=f"published {revision}, degraded: "
+        return Completed(name=DEGRADED, message=f"published {revision}, degraded: "
                          + "; ".join(outcome.manifest.degraded_reasons))  # fmt: skip
     return Completed(message=f"published {revision}: {', '.join(outcome.manifest.products)}")
 
@@ -160,7 +161,7 @@ def watch(store: str | None = None) -> State[Any]:
     if found.lost is not None:
         return Failed(message=str(found.lost))
     if found.alarms:
-        return Completed(name="Alarm", message="; ".join(alarm.headline for alarm in found.alarms))
+        return Completed(name=ALARM, message="; ".join(alarm.headline for alarm in found.alarms))
     return Completed(message="all well")
 
 
