@@ -30,7 +30,7 @@ SPEED = dict.fromkeys(("m s**-1", "m s-1", "m/s"), (1.0, 0.0))
 KELVIN, PASCAL, LENGTH, SECONDS = ({unit: (1.0, 0.0)} for unit in ("K", "Pa", "m", "s"))
 BEARING = dict.fromkeys(("Degree true", "degree true", "degrees", "degree", "degree_true"), (1.0, 0.0))
 
-LEXICON = {
+LEXICON: Mapping[str, Term] = {
     "u10": Term("u10", SPEED),
     "v10": Term("v10", SPEED),
     "t2m": Term("t2m", KELVIN),

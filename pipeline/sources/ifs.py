@@ -26,7 +26,7 @@ class IfsSource(ForecastRuns):
     name = "ifs"
     title = "ECMWF IFS"
     address = ADDRESS
-    kinds = (Kind.SURFACE, Kind.FORCING, Kind.WAVES)
+    kinds: tuple[Kind, ...] = (Kind.SURFACE, Kind.FORCING, Kind.WAVES)
 
     def steps(self, issued: datetime) -> frozenset[int]:
         """To six days every three hours; of the long runs then every six to fifteen days."""
