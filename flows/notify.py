@@ -8,7 +8,8 @@ import smtplib
 import ssl
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Any, NamedTuple, Protocol
@@ -20,7 +21,9 @@ from urllib3.util import Retry, Timeout
 
 from flows import clock
 from pipeline import alerts, freshness, systems
+from pipeline import cycle as cycles
 from pipeline.alerts import Alert
+from pipeline.cycle import Cycle
 from pipeline.errors import GomsError
 from pipeline.mail import Mail
 from pipeline.settings import Settings
@@ -154,7 +157,9 @@ def failed(flow: Any, flow_run: Any, state: Any) -> None:
     """
     settings = Settings()
     try:
-        alert = of_flow_run(dict(flow_run.parameters or {}), state.message or "", state.is_crashed(), settings)
+        asked = dict(flow_run.parameters or {})
+        cycle = cycle_of(asked, flow_run.expected_start_time or clock.now())
+        alert = of_flow_run(cycle, asked.get("store"), state.message or "", state.is_crashed(), settings)
     except GomsError as error:
         alert = alerts.store_lost(f"{flow.name} failed: {state.message}; and then: {error}", clock.now(),
                                   settings.runbook)  # fmt: skip
@@ -163,11 +168,21 @@ def failed(flow: Any, flow_run: Any, state: Any) -> None:
             _through_block(name, alert)
 
 
-def of_flow_run(asked: dict[str, Any], message: str, crashed: bool, settings: Settings) -> Alert | None:
-    """The alert of a failed run with these parameters; ``None`` where nobody needs to be told."""
-    moment, system = clock.now(), systems.system(str(asked.get("system", "twin")))
-    cycle = clock.cycle_of(system, str(asked.get("day", "yesterday")))
-    found = freshness.of(Store(asked.get("store") or settings.store), system, moment, (cycle,))
+def cycle_of(asked: Mapping[str, Any], fired: datetime) -> Cycle:
+    """The cycle that a run with these parameters was for, if it fired then."""
+    system = systems.system(str(asked.get("system", "twin")))
+    back = 1 if system.schedule is None else system.schedule.days_back
+    relative = {None: back, "today": 0, "yesterday": 1}
+    day = asked.get("day")
+    if day in relative:
+        return cycles.cycle(system.name, fired.date() - timedelta(days=relative[day]), system.start_hour)
+    return clock.cycle_of(system, str(day))
+
+
+def of_flow_run(cycle: Cycle, store: str | None, message: str, crashed: bool, settings: Settings) -> Alert | None:
+    """The alert of a run of a cycle that failed; ``None`` where nobody needs to be told."""
+    moment, system = clock.now(), systems.system(cycle.system)
+    found = freshness.of(Store(store or settings.store), system, moment, (cycle,))
     standing = next((item for item in found.cycles if item.cycle == cycle.key), None)
     if standing is None or standing.verdict in (*CLOSED, Verdict.WAITING, Verdict.EXPECTED):
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 import kept_cycles as kept
 import pytest
 from rich.console import Console
+from small_goms import SMALL_SEA
 from test_freshness import OPEN, at, publish_days
 from typer.testing import CliRunner
 
@@ -106,3 +107,17 @@ def test_a_store_that_cannot_be_read_is_exit_6(desk: Path) -> None:
     (desk / "file").write_text("")
     answer = CliRunner().invoke(app, ["status", "--store", str(desk / "file")])
     assert (answer.exit_code, answer.stderr.count("\n")) == (6, 1)
+
+
+def test_a_real_run_leaves_what_the_status_is_made_of(first_day: Store) -> None:
+    """The journal of a run as it is: every stage once, in order, and a document for readers."""
+    found = freshness.read(first_day, "small-sea")
+    assert found is not None
+    assert found.newest is not None
+    assert (found.newest.cycle, found.newest.degraded, found.well) == ("20230101T00", False, True)
+    assert [item.stage for item in found.stages] == [
+        "ocean", "surface", "waves", "initialise", "forecast", "quicklooks", "publish",
+    ]  # fmt: skip
+    assert all(item.median_seconds > 0 and item.cycles == 1 for item in found.stages)
+    now = freshness.of(first_day, SMALL_SEA, at("06:30"))
+    assert (now.stages, now.cycles, now.scheduled) == (found.stages, (), False)

@@ -310,14 +310,18 @@ def test_a_failed_flow_run_is_told_through_the_servers_own_block(
 
 def test_a_crash_is_told_before_its_lease_has_run_out(served: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now", lambda: at("06:20"))
-    asked = {"day": "2026-11-22", "system": "twin", "store": served.uri}
     kept.begin(served, OPEN, at("06:17"), "ocean")
-    assert notify.of_flow_run(asked, "failed", False, Settings()) is None
-    alert = notify.of_flow_run(asked, "the process was killed with -9", True, Settings())
+    assert notify.of_flow_run(OPEN, served.uri, "failed", False, Settings()) is None
+    alert = notify.of_flow_run(OPEN, served.uri, "the process was killed with -9", True, Settings())
     assert alert is not None
     assert (alert.sentence, alert.runbook) == ("the process was killed with -9", "deploy/runbook.md#zombie")
     kept.fail(served, OPEN, at("06:19:30"), "surface", "needed ERA5; found none", 3)
-    assert notify.of_flow_run(asked, "input absent", False, Settings()) is None  # there is time to wait for it
+    assert notify.of_flow_run(OPEN, served.uri, "absent", False, Settings()) is None  # there is time to wait for it
+
+
+def test_a_scheduled_run_is_of_the_cycle_that_the_schedule_means() -> None:
+    for asked in ({}, {"day": None}, {"day": "yesterday"}, {"day": "2026-11-22", "system": "twin"}):
+        assert notify.cycle_of(asked, at("06:17")) == OPEN
 
 
 def test_a_hook_of_a_run_whose_store_is_lost_says_so(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +329,7 @@ def test_a_hook_of_a_run_whose_store_is_lost_says_so(desk: Path, monkeypatch: py
     monkeypatch.setenv("GOMS_ALERT_BLOCKS", "any/block")
     monkeypatch.setattr(notify, "_through_block", lambda name, alert: told.append(f"{name}: {alert.sentence}"))
     (desk / "store").write_text("a file")
-    run = SimpleNamespace(parameters={"day": "2026-11-22", "store": str(desk / "store")})
+    run = SimpleNamespace(parameters={"day": "2026-11-22", "store": str(desk / "store")}, expected_start_time=None)
     state = SimpleNamespace(message="it failed", is_crashed=lambda: False)
     notify.failed(SimpleNamespace(name="daily"), run, state)
     (sentence,) = told
