@@ -38,14 +38,15 @@ def _named(text: str, systems: tuple[str, ...]) -> list[str]:
     return [text.replace("SYSTEM", system) for system in systems] if "SYSTEM" in text else [text]
 
 
-def identities(keys: dict[str, tuple[str, str]], bucket: str, prefix: str) -> dict:
+def identities(keys: dict[str, tuple[str, str]], bucket: str, prefix: str, systems: tuple[str, ...] = SYSTEMS) -> dict:
     """SeaweedFS's configuration: who may do what. Anonymous readers get theirs by the bucket's policy."""
+    rights = {role: _narrowed(policy(role, bucket, prefix, systems)) for role in ROLES}
     return {
         "identities": [
             _identity("admin", keys["admin"], actions=["Admin", "Read", "Write", "List", "Tagging"]),
             *(_identity(role, keys[role], policyNames=[role]) for role in ROLES),
         ],
-        "policies": [{"name": role, "content": json.dumps(_narrowed(policy(role, bucket, prefix)))} for role in ROLES],
+        "policies": [{"name": role, "content": json.dumps(given)} for role, given in rights.items()],
     }
 
 
@@ -63,6 +64,7 @@ def files(bucket: str, prefix: str, systems: tuple[str, ...]) -> dict[str, str]:
     """Every file of the folder by its name."""
     database, redis, grafana, prefect = (secrets.token_urlsafe(24) for _ in range(4))
     keys = {role: (secrets.token_hex(10).upper(), secrets.token_urlsafe(30)) for role in ("admin", *ROLES)}
+    every = tuple(dict.fromkeys((*SYSTEMS, *systems)))  # the service may make more systems than everyone may read
     credentials = "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n"
     return {
         "prefect_auth": f"goms:{prefect}",
@@ -73,9 +75,9 @@ def files(bucket: str, prefix: str, systems: tuple[str, ...]) -> dict[str, str]:
         "grafana_password": grafana,
         "alerts.env": "# Whom alerts are sent to: GOMS_ALERT_... of deploy/settings.md, a line each, such as\n"
         "# GOMS_ALERT_WEBHOOKS=https://alerts.example.org/goms\n",
-        "s3_identities.json": json.dumps(identities(keys, bucket, prefix), indent=1),
+        "s3_identities.json": json.dumps(identities(keys, bucket, prefix, every), indent=1),
         "public-read.json": json.dumps(policy("public-read", bucket, prefix, systems), indent=1),
-        **{f"{role}.json": json.dumps(policy(role, bucket, prefix), indent=1) for role in ROLES},
+        **{f"{role}.json": json.dumps(policy(role, bucket, prefix, every), indent=1) for role in ROLES},
         **{f"s3_{role}": credentials.format(*pair) for role, pair in keys.items()},
     }
 

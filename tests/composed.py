@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -43,6 +43,10 @@ class Machine(NamedTuple):
         """The folder that ``prepare.py`` made."""
         return self.folder / "secrets"
 
+    def state(self, name: str) -> Path:
+        """The folder that is a service's volume."""
+        return self.folder / "volumes" / name
+
     def service(self, name: str) -> dict[str, Any]:
         """A service of the file."""
         return compose_file.services(self.profile)[name]
@@ -55,8 +59,8 @@ class Machine(NamedTuple):
         for host, port in PORTS.items():
             text = re.sub(rf"\b({host}|127\.0\.0\.1):{port}\b", f"127.0.0.1:{self.ports[host]}", text)
             text = re.sub(rf"^(-s3\.port=)?{port}$", rf"\g<1>{self.ports[host]}", text)
-        text = text.replace("0.0.0.0", "127.0.0.1").replace("/var/lib/goms", str(self.folder / name))
-        return re.sub(r"(^|=)/data$", rf"\g<1>{self.folder / name}", text)
+        text = text.replace("0.0.0.0", "127.0.0.1").replace("/var/lib/goms", str(self.state(name)))
+        return re.sub(r"(^|=)/data$", rf"\g<1>{self.state(name)}", text)
 
     def environment(self, name: str) -> dict[str, str]:
         """What a service's container would have, the image's own variables first."""
@@ -123,25 +127,16 @@ def started(place: Machine, *names: str) -> Iterator[dict[str, subprocess.Popen[
 
 @contextmanager
 def _one(place: Machine, name: str) -> Iterator[subprocess.Popen[bytes]]:
-    (place.folder / name).mkdir(exist_ok=True)
+    place.state(name).mkdir(parents=True, exist_ok=True)
     with (place.folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(place.command(name), cwd=place.folder, env=place.environment(name), stdout=log,
                                    stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
         try:
             yield process
-        finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, how)
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            continue
-        except ProcessLookupError:
-            return
+        finally:  # nothing in it is to be kept, and it takes its time to end by itself
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def waits(look: Callable[[], Found | None], place: Machine, *names: str) -> Found:
