@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows import clock, holding
-from flows.progress import progress, readable
+from flows.progress import PROGRESS, Progress, progress, readable
 from pipeline import pins, retention, systems
 from pipeline.cycle import Cycle
 from pipeline.errors import StoreError
@@ -105,6 +105,7 @@ def _older(folder: Path, before: datetime) -> Iterator[Path]:
 
 def housekeeping(system: str | None, store: str | None, *, apply: bool) -> None:
     """Print each system's plan, and do it where asked to."""
+    PROGRESS.set(Progress())
     opened = Store(store or Settings().store)
     for tended in tend_all(opened, wanted_systems(system), apply=apply):
         if tended.plan.removals:

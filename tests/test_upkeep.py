@@ -1,0 +1,114 @@
+"""Housekeeping as operators and deployments run it: the plan, the removal, pins, the storage report, the scratch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from journeys import Here
+from small_goms import SMALL_SEA
+
+from flows import clock, upkeep
+from pipeline import publish, systems
+from pipeline.cycle import cycle
+from pipeline.latest import latest
+from pipeline.store import Store
+from pipeline.systems import Retention
+
+FIRST, SECOND = (cycle("small-sea", day, 0) for day in ("2023-01-01", "2023-01-02"))
+
+
+@pytest.fixture
+def sea(here: Here, monkeypatch: pytest.MonkeyPatch) -> Here:
+    """The small sea keeps its newest forecast, and others for a week; the clock is 30 days ahead."""
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(days=30)
+
+    entry = SMALL_SEA.model_copy(update={"retention": Retention(keep_days=7.0, keep_newest=1, reading_hours=0.0)})
+    monkeypatch.setattr(clock, "datetime", Ahead)
+    monkeypatch.setattr(systems, "SYSTEMS", (entry,))
+    return here
+
+
+@pytest.fixture
+def two_days(both_days: tuple[Store, Store], tmp_path: Path) -> Store:
+    shutil.copytree(both_days[1].address(""), tmp_path / "store")
+    return Store(tmp_path / "store")
+
+
+def test_a_plan_is_shown_and_done_only_when_asked(sea: Here, two_days: Store) -> None:
+    before = two_days.objects("")
+    shown = sea("housekeeping", "--store", two_days.uri)
+    assert shown.code == 0, shown.err
+    assert "20230101T00 r1" in shown.out
+    assert "nothing was removed: goms housekeeping --apply" in shown.out
+    assert two_days.objects("") == before
+    for _ in range(2):  # out of sight, then out of the store
+        done = sea("housekeeping", "--apply", "--store", two_days.uri)
+        assert done.code == 0, done.err
+    assert publish.published(two_days, FIRST) is None
+    assert two_days.objects(FIRST.published_prefix) == []
+    assert publish.published(two_days, SECOND) == 1
+    named = latest(two_days, "small-sea")
+    assert named is not None
+    assert named.cycle == SECOND.key
+    assert "nothing is past its time" in sea("housekeeping", "--store", two_days.uri).out
+
+
+def test_the_flow_does_the_same_and_says_so(sea: Here, two_days: Store) -> None:
+    from flows.housekeeping import housekeeping
+
+    state = housekeeping(two_days.uri, return_state=True)
+    assert state.is_completed()
+    assert str(state.message).startswith("1 removed, 0 B freed")
+    assert publish.published(two_days, FIRST) is None
+    two_days.write_bytes("small-sea/latest.json", b"{")
+    failed = housekeeping(two_days.uri, return_state=True)
+    assert failed.is_failed()
+    assert "needed a whole Latest" in str(failed.message)
+
+
+def test_a_pinned_forecast_is_kept_and_said(sea: Here, two_days: Store) -> None:
+    where = ("--system", "small-sea", "--store", two_days.uri)
+    assert sea("pin", "2023-01-01", "--reason", "the storm's case study", *where).code == 0
+    shown = sea("housekeeping", "--apply", *where)
+    assert "kept: 20230101T00: pinned by " in shown.out
+    assert "the storm's case study" in shown.out
+    assert publish.published(two_days, FIRST) == 1
+    assert sea("unpin", "2023-01-01", *where).code == 0
+    assert sea("unpin", "2023-01-01", *where).code == 2
+    sea("housekeeping", "--apply", *where)
+    assert publish.published(two_days, FIRST) is None
+
+
+def test_storage_is_told_to_the_byte(sea: Here, two_days: Store) -> None:
+    told = sea("storage", "--store", two_days.uri)
+    objects = two_days.objects("small-sea")
+    assert told.code == 0, told.err
+    total = upkeep.readable(sum(size for _, size in objects))
+    assert f"small-sea: {total} in {len(objects)} objects" in told.out
+    for word in ("ocean", "waves", "quicklooks", "state", "older", "20230102T00"):
+        assert word in told.out
+
+
+def test_scratch_and_logs_of_long_ago_are_swept(sea: Here, tmp_path: Path) -> None:
+    moment, scratch = clock.now(), tmp_path / "scratch"
+    ages = {"small-sea/20230101T00/a": 5, "small-sea/20230102T00/a": 3, "logs/small-sea/20230101T00.jsonl": 401,
+            "logs/small-sea/20230102T00.jsonl": 399, "prefect/empty.db": 999}  # fmt: skip
+    for name, days in ages.items():
+        path = scratch / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+        when = (moment - timedelta(days=days)).timestamp()
+        for touched in (path, path.parent):
+            os.utime(touched, (when, when))
+    swept = {path.relative_to(scratch).as_posix() for path in upkeep.sweep(scratch, systems.SYSTEMS[0], moment)}
+    assert swept == {"small-sea/20230101T00", "logs/small-sea/20230101T00.jsonl"}
+    assert (scratch / "prefect/empty.db").exists()
