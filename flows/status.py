@@ -30,7 +30,7 @@ COLOURS = {Verdict.PUBLISHED: "green", Verdict.WAITING: "yellow", Verdict.HELD: 
            **dict.fromkeys(ALARMS, "bold red")}  # fmt: skip
 
 
-def show(system: str | None, store: str | None, *, as_json: bool = False) -> None:
+def show(system: str | None, store: str | None, as_json: bool = False) -> None:
     """Print how the systems stand: those in the store, or the one that is asked for."""
     opened, moment = Store(store or Settings().store, patience_seconds=STORE_SECONDS), now()
     there = opened.folders("")

@@ -21,7 +21,7 @@ def status(
     with sentences(debug):
         from flows import status as shown
 
-        shown.show(system, store, as_json=as_json)
+        shown.show(system, store, as_json)
 
 
 def watch(
