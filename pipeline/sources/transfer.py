@@ -110,7 +110,7 @@ def unavailable(archive: str, found: str, where: str) -> InputUnavailable:
 
 
 async def _all(asked: Sequence[Asked], archive: str, deadline_seconds: float) -> list[Part | None]:
-    timeout = httpx.Timeout(min(SILENCE_SECONDS, deadline_seconds), pool=None)
+    timeout = httpx.Timeout(min(SILENCE_SECONDS, deadline_seconds / 4), pool=None)  # time for another try
     limits = httpx.Limits(max_connections=CONNECTIONS)
     last: dict[Asked, str] = {}
     try:
