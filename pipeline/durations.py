@@ -59,7 +59,7 @@ def estimate(
     for item in left:
         spent = elapsed if item.stage == current else 0.0
         worst = item.median_seconds + item.spread_seconds
-        likely += max(0.0, item.median_seconds - spent)
+        likely += max(0.0, item.median_seconds - spent, spent - worst)
         latest += abs(worst - spent)
     cycles = max(item.cycles for item in stages)
     return Estimate(

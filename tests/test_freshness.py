@@ -114,6 +114,9 @@ def test_a_stage_that_hangs_is_seen_hours_before_the_deadline(served: Store) -> 
     06:20 + e + (e - 1200) + 120 = 12:00 where 2 e = 20400 + 1080: e = 10740 s, at 09:19."""
     kept.begin(served, OPEN, at("06:17"), "ocean", "surface", "initialise", lease_until=at("13:00"))
     assert verdicts(served, "06:30", "09:19", "09:19:01") == [Verdict.ON_TIME, Verdict.ON_TIME, Verdict.WILL_MISS]
+    estimate = standing(served, at("09:30")).estimate  # 190 min in the stage, 170 overdue, 2 to publish
+    assert estimate is not None
+    assert estimate.likely == estimate.latest == at("12:22")
 
 
 def test_an_input_that_is_not_there_yet_is_no_alarm_until_the_time_left_is_needed(served: Store) -> None:
