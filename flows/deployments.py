@@ -146,6 +146,12 @@ def job_template(pool: Pool, image: str | None = None) -> dict[str, Any]:
     variables = template["variables"]["properties"]
     if image is not None and "image" in variables:
         variables["image"]["default"] = image
+    if pool.kind == "docker":  # its worker takes them, and the list that comes with Prefect's server lacks them
+        variables["container_create_kwargs"] = {
+            "title": "Container Configuration", "description": "Further arguments of docker-py's container creation.",
+            "type": "object",
+        }  # fmt: skip
+        template["job_configuration"]["container_create_kwargs"] = "{{ container_create_kwargs }}"
     if pool.kind == "kubernetes":
         variables["gpus"] = {
             "title": "GPUs", "description": "NVIDIA GPUs that the job is given for itself.", "type": "integer",

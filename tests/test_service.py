@@ -21,6 +21,7 @@ import yaml
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from docker.types import DeviceRequest
 from s3_server import BUCKET, S3Server
 from served import Up
 
@@ -241,6 +242,11 @@ def test_a_forecast_asks_its_work_pool_for_what_the_pool_can_give(pool: deployme
     forecasting = [item for item in deployments.deployments(deployments.scheduled_systems()) if item.forecasts]
     assert forecasting
     assert all(set(item.job_variables(pool)) <= set(variables) for item in forecasting)
+    assert all(f'"{{{{ {name} }}}}"' in json.dumps(template["job_configuration"])
+               for item in forecasting for name in item.job_variables(pool))  # fmt: skip
+    if pool.kind == "docker":
+        (asked,) = forecasting[0].job_variables(pool)["container_create_kwargs"]["device_requests"]
+        assert DeviceRequest(**asked)["Capabilities"] == [["gpu"]]
     if pool.kind == "kubernetes":
         text = json.dumps(template["job_configuration"]["job_manifest"])
         assert '"nvidia.com/gpu": "{{ gpus }}"' in text
