@@ -22,6 +22,9 @@ LEAST_LOGARITHM = 1e-4
 """What quantities that are compared on a logarithmic scale count at least, in their units: a tenth of the least
 chlorophyll that satellites tell from none (0.001 mg m-3)."""
 
+MOST_ROWS = 180
+"""A one-degree globe: the climatology itself has no more."""
+
 
 class Scene(NamedTuple):
     """Gridded fields by name, (depth,) latitude, longitude, NaN on land, and what they are compared with.
@@ -79,17 +82,26 @@ def scene_of(
 
 
 def climatology_of(kind: Kind, dataset: xr.Dataset, when: datetime) -> Beside:
-    """The season's fields on the dataset's own points, level by level, made when they are first asked for."""
+    """The season's fields at some of the dataset's own points, NaN between them, made when they are first asked for.
+
+    On large grids every so many-th point is enough to know a mean by: ``MOST_ROWS`` rows at the most.
+    """
+    latitude, longitude = dataset["latitude"].values, dataset["longitude"].values
     depths = tuple(float(depth) for depth in dataset["depth"].values) if "depth" in dataset.coords else ()
+    step = 1 + (latitude.size - 1) // MOST_ROWS
+    points = (slice(step // 2, None, step), slice(step // 2, None, step))
 
     @lru_cache(maxsize=1)
-    def level(number: int) -> Mapping[str, Field]:
-        chosen = depths[number : number + 1]
-        return climatology.fields(kind, when, dataset["latitude"].values, dataset["longitude"].values, chosen)
+    def season() -> Mapping[str, Field]:
+        return climatology.fields(kind, when, latitude[points[0]], longitude[points[1]], depths)
 
     def beside(name: str, number: int) -> Field | None:
-        found = level(number).get(name)
-        return None if found is None else found[0] if found.ndim == 3 else found
+        found = season().get(name)
+        if found is None:
+            return None
+        values = np.full((latitude.size, longitude.size), np.nan, dtype=np.float32)
+        values[points] = found[number] if found.ndim == 3 else found
+        return values
 
     return beside
 

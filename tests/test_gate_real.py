@@ -1,0 +1,423 @@
+"""The real Coral Sea goes through the gate and is accepted; corrupted in every way we know, it is refused or labelled.
+
+Each corruption is done to a copy of the archives' own files, of the second of two days; the first day is what the store
+remembers. The table of what was found is printed at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import netCDF4
+import numpy as np
+import pytest
+
+from pipeline import cycle, intake, marks, staged
+from pipeline.errors import InputRefused
+from pipeline.gate.limits import Check
+from pipeline.gate.report import Finding, Outcome, Report
+from pipeline.intake import Asked
+from pipeline.store import Store
+from pipeline.systems import CORAL_SEA
+from pipeline.variables import Kind
+
+pytestmark = pytest.mark.realdata
+OCEAN, WINDS = "hycom_coral_sea_20230101_20230102.nc", "era5_winds_coral_sea_20230101_20230104.nc"
+FIRST, SECOND = date(2023, 1, 1), date(2023, 1, 2)
+FILL = -30000
+FIELDS = ("water_temp", "salinity", "water_u", "water_v", "surf_el")
+Edit = Callable[[netCDF4.Dataset], None]
+
+
+class Corruption(NamedTuple):
+    """What is done to the file, and which check must say what of which field."""
+
+    kind: Kind
+    edit: Edit | Callable[[Path], None]
+    check: str
+    fields: tuple[str, ...]
+    outcome: Outcome = Outcome.REFUSE
+
+
+def values(file: netCDF4.Dataset, name: str, change: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+    """Change the second day's values (float, and where they are sea), levels first where there are levels."""
+    variable = file[name]
+    packed = variable[1]
+    sea = packed != FILL
+    scale, offset = float(variable.scale_factor), float(variable.add_offset)
+    real = np.where(sea, packed * scale + offset, np.nan)
+    out = np.clip(np.round((np.nan_to_num(change(real, sea)) - offset) / scale), -29999, 32767)
+    variable[1] = np.where(sea, out, FILL).astype(np.int16)
+
+
+def times(factor: float, *names: str) -> Edit:
+    def edit(file: netCDF4.Dataset) -> None:
+        for name in names:
+            values(file, name, lambda real, sea: real * factor)
+
+    return edit
+
+
+def level(file: netCDF4.Dataset, depth: float) -> int:
+    return int(np.flatnonzero(file["depth"][:] == depth)[0])
+
+
+def attribute(name: str, key: str, value: Any) -> Edit:
+    return lambda file: file[name].setncattr(key, value)
+
+
+def hours_later(hours: float) -> Edit:
+    def edit(file: netCDF4.Dataset) -> None:
+        file["time"][:] = file["time"][:] + hours
+
+    return edit
+
+
+def axis(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Edit:
+    def edit(file: netCDF4.Dataset) -> None:
+        file[name][:] = change(np.asarray(file[name][:]))
+
+    return edit
+
+
+def too_high(real: np.ndarray) -> np.ndarray:
+    return np.where(np.arange(25) == 12, 7.3, real)
+
+
+def half_missing(file: netCDF4.Dataset) -> None:
+    file["water_u"][1, level(file, 100), :, 12:] = FILL
+
+
+def renamed(file: netCDF4.Dataset) -> None:
+    file.renameVariable("salinity", "salt")
+
+
+def emptied(share: float) -> Edit:
+    def edit(file: netCDF4.Dataset) -> None:
+        packed = file["water_v"][:]
+        packed[np.random.default_rng(7).random(packed.shape) < share] = FILL
+        file["water_v"][:] = packed
+
+    return edit
+
+
+def all_moved(change: Callable[[np.ndarray], np.ndarray]) -> Edit:
+    def edit(file: netCDF4.Dataset) -> None:
+        for name in FIELDS:
+            file[name][:] = change(file[name][:])
+
+    return edit
+
+
+def one_level(name: str, depth: float, change: Callable[[np.ndarray], np.ndarray]) -> Edit:
+    def edit(file: netCDF4.Dataset) -> None:
+        def changed(real: np.ndarray, sea: np.ndarray) -> np.ndarray:
+            place = level(file, depth)
+            real[place] = change(real[place])
+            return real
+
+        values(file, name, changed)
+
+    return edit
+
+
+def copied_level(file: netCDF4.Dataset) -> None:
+    """250 m written over 300 m, where both are sea."""
+    above, below = file["water_temp"][1, level(file, 250)], file["water_temp"][1, level(file, 300)]
+    file["water_temp"][1, level(file, 300)] = np.where(below == FILL, FILL, above)
+    file["water_temp"][1, level(file, 250)] = np.where(below == FILL, FILL, above)
+
+
+def yesterday(*names: str) -> Edit:
+    def edit(file: netCDF4.Dataset) -> None:
+        for name in names:
+            file[name][1] = file[name][0]
+
+    return edit
+
+
+def yesterday_at(name: str, depth: float) -> Edit:
+    def edit(file: netCDF4.Dataset) -> None:
+        place = level(file, depth)
+        file[name][1, place] = file[name][0, place]
+
+    return edit
+
+
+def exchanged(one: str, other: str) -> Edit:
+    def edit(file: netCDF4.Dataset) -> None:
+        first, second = (file[name] for name in (one, other))
+        real = [
+            np.where(item[1] == FILL, np.nan, item[1] * item.scale_factor + item.add_offset) for item in (first, second)
+        ]
+        values(file, one, lambda _, sea: real[1])
+        values(file, other, lambda _, sea: real[0])
+
+    return edit
+
+
+def upside_down(file: netCDF4.Dataset) -> None:
+    """The levels of the first 500 m the other way up, gaps filled by the level's mean."""
+
+    def change(real: np.ndarray, sea: np.ndarray) -> np.ndarray:
+        top = level(file, 500) + 1
+        means = np.nanmean(real[:top], axis=(1, 2), keepdims=True)
+        whole = np.where(np.isnan(real[:top]), means, real[:top])
+        real[:top] = whole[::-1]
+        return real
+
+    values(file, "water_temp", change)
+
+
+def shifted_values(columns: int) -> Edit:
+    """Values of a place further east, the coast as it was."""
+
+    def change(real: np.ndarray, sea: np.ndarray) -> np.ndarray:
+        mean = np.nansum(real, axis=(-2, -1), keepdims=True) / np.maximum(sea.sum(axis=(-2, -1), keepdims=True), 1)
+        return np.roll(np.where(sea, real, mean), columns, axis=-1)
+
+    def edit(file: netCDF4.Dataset) -> None:
+        for name in ("water_u", "water_v"):
+            values(file, name, change)
+
+    return edit
+
+
+def block(value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(real: np.ndarray) -> np.ndarray:
+        real = real.copy()
+        real[10:26, 10:22] = value
+        return real
+
+    return change
+
+
+def one_cell(step: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(real: np.ndarray) -> np.ndarray:
+        real = real.copy()
+        inside = np.isfinite(real) & np.isfinite(np.roll(real, (1, 1), (0, 1)) + np.roll(real, (-1, -1), (0, 1)))
+        rows, columns = np.nonzero(inside[5:-5, 5:-5])
+        real[rows[len(rows) // 2] + 5, columns[len(rows) // 2] + 5] += step
+        return real
+
+    return change
+
+
+def broken_off(real: np.ndarray) -> np.ndarray:
+    real = real.copy()
+    real[35:] = real[35]
+    return real
+
+
+def noise(real: np.ndarray) -> np.ndarray:
+    return real + np.random.default_rng(3).normal(0, 1.5 * np.nanstd(real), real.shape)
+
+
+def zeros_in(share: float) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda real: np.where(np.random.default_rng(5).random(real.shape) < share, 0.0, real)
+
+
+def height(change: Callable[[np.ndarray], np.ndarray]) -> Edit:
+    return lambda file: values(file, "surf_el", lambda real, sea: change(real))
+
+
+def truncated(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+
+
+def damaged(path: Path) -> None:
+    whole = bytearray(path.read_bytes())
+    for start in range(len(whole) // 4, len(whole) - 20_000, 20_000):
+        whole[start : start + 2000] = bytes(2000)
+    path.write_bytes(whole)
+
+
+def winds(change: Callable[[np.ndarray], np.ndarray], *names: str) -> Edit:
+    """Change the hour of the second day's start, in the file's own numbers unpacked."""
+
+    def edit(file: netCDF4.Dataset) -> None:
+        file.set_auto_maskandscale(True)
+        for name in names:
+            file[name][24] = change(np.asarray(file[name][24], dtype=np.float64))
+
+    return edit
+
+
+def winds_of_yesterday(file: netCDF4.Dataset) -> None:
+    for name in ("u10", "v10", "msl"):
+        file[name][24] = file[name][0]
+
+
+def wind_gap(file: netCDF4.Dataset) -> None:
+    file.set_auto_maskandscale(True)
+    file["u10"][24, 22, 34] = np.nan
+
+
+O, S, LABEL = Kind.OCEAN, Kind.SURFACE, Outcome.LABEL
+CORRUPTIONS: dict[str, Corruption] = {
+    "a variable missing": Corruption(O, renamed, "variables", ("so",)),
+    "a depth missing": Corruption(O, axis("depth", lambda d: np.where(d == 125, 126, d)), "levels", ()),
+    "a depth twice": Corruption(O, axis("depth", lambda d: np.where(d == 8, 6, d)), "levels", ()),
+    "units say kelvin": Corruption(O, attribute("water_temp", "units", "K"), "units", ("to",)),
+    "units say cm/s": Corruption(O, attribute("water_u", "units", "cm/s"), "units", ("uo",)),
+    "no units": Corruption(O, lambda file: file["water_u"].delncattr("units"), "units", ("uo",)),
+    "kelvin labelled degC": Corruption(O, attribute("water_temp", "add_offset", 293.15), "bounds", ("to",)),
+    "98 % missing": Corruption(O, emptied(0.98), "coverage", ("vo",)),
+    "nothing but nulls": Corruption(O, emptied(1.1), "coverage", ("vo",)),
+    "one value everywhere": Corruption(
+        O, lambda file: values(file, "salinity", lambda real, sea: real * 0 + 35), "constant", ("so",)
+    ),
+    "a level written twice": Corruption(O, copied_level, "repeated level", ("to",)),
+    "one height of 7.3 m": Corruption(O, height(too_high), "bounds", ("zos",)),
+    "stamps six hours late": Corruption(O, hours_later(6), "time stamps", ()),
+    "stamps half an hour late": Corruption(O, hours_later(0.5), "time stamps", ()),
+    "stamps twice": Corruption(O, axis("time", lambda t: np.full_like(t, t[1])), "time stamps", ()),
+    "stamps that go back": Corruption(O, axis("time", lambda t: t[::-1]), "time stamps", ()),
+    "stamps without a calendar": Corruption(O, attribute("time", "units", "hours since analysis"), "time stamps", ()),
+    "a gap in latitude": Corruption(O, axis("lat", lambda y: np.where(np.arange(47) < 20, y, y + 1)), "axes", ()),
+    "a longitude twice": Corruption(O, axis("lon", lambda x: np.where(np.arange(25) == 12, x[11], x)), "axes", ()),
+    "truncated": Corruption(O, truncated, "file", ()),
+    "damaged inside": Corruption(O, damaged, "file", ()),
+    "latitude turned over": Corruption(O, axis("lat", lambda y: y[::-1]), "land", FIELDS),
+    "moved by five columns": Corruption(O, all_moved(lambda p: np.roll(p, 5, axis=-1)), "land", FIELDS),
+    "east is west": Corruption(O, all_moved(lambda p: p[..., ::-1]), "land", FIELDS),
+    "half a level missing": Corruption(
+        O, half_missing, "land", ("uo",)
+    ),
+    "yesterday's file again": Corruption(O, yesterday(*FIELDS), Check.STALE, ("to", "so", "uo", "vo", "zos")),
+    "one level of yesterday": Corruption(O, yesterday_at("water_temp", 100), Check.STALE, ("to",)),
+    "currents the other way": Corruption(O, times(-1, "water_u", "water_v"), Check.PATTERN, ("uo", "vo")),
+    "east and north exchanged": Corruption(O, exchanged("water_u", "water_v"), Check.PATTERN, ("uo", "vo")),
+    "heights upside down": Corruption(O, height(lambda real: -real), Check.BALANCE, ("zos",)),
+    "heights in feet": Corruption(O, height(lambda real: real * 3.28), Check.SPREAD, ("zos",)),
+    "currents in knots": Corruption(O, times(1.944, "water_u", "water_v"), Check.SPREAD, ("uo", "vo")),
+    "currents in km/h": Corruption(O, times(3.6, "water_u", "water_v"), Check.SPREAD, ("uo", "vo")),
+    "salinity in kg/kg": Corruption(O, times(0.001, "salinity"), "constant", ("so",)),
+    "temperature upside down": Corruption(O, upside_down, Check.SEASON, ("to",)),
+    "temperature and salinity exchanged": Corruption(O, exchanged("water_temp", "salinity"), Check.SEASON, ("to", "so")),
+    "a tenth of the anomaly": Corruption(
+        O, lambda file: values(file, "surf_el", lambda real, sea: np.nanmean(real) + (real - np.nanmean(real)) / 10),
+        Check.SPREAD, ("zos",),
+    ),
+    "a bit flipped at depth": Corruption(O, one_level("water_temp", 500, one_cell(8.192)), Check.SPIKES, ("to",), LABEL),
+    "a tile of zeros": Corruption(O, one_level("water_temp", 50, block(0.0)), Check.LOCAL_JUMP, ("to",)),
+    "a transfer that broke off": Corruption(O, one_level("salinity", 20, broken_off), Check.LINES, ("so",)),
+    "noise": Corruption(O, one_level("water_temp", 30, noise), Check.JUMP, ("to",)),
+    "zeros for nulls": Corruption(O, one_level("water_u", 0, zeros_in(0.4)), Check.COMMON, ("uo",)),
+    "saturated": Corruption(
+        O, one_level("water_temp", 0, lambda real: np.minimum(real, np.nanpercentile(real, 40))), Check.COMMON, ("to",)
+    ),
+    "values of another place": Corruption(O, shifted_values(6), Check.PATTERN, ("uo", "vo")),
+    "pressure in hPa": Corruption(S, attribute("msl", "units", "hPa"), "units", ("msl",)),
+    "pressure a hundredth": Corruption(S, winds(lambda real: real / 100, "msl"), "bounds", ("msl",)),
+    "a gap in the wind": Corruption(S, wind_gap, "coverage", ("u10",)),
+    "no wind at all": Corruption(S, winds(lambda real: real * 0 + 1, "u10"), "constant", ("u10",)),
+    "yesterday's wind": Corruption(S, winds_of_yesterday, Check.STALE, ("u10", "v10", "msl")),
+    "a wind that broke off": Corruption(S, winds(broken_off, "v10"), Check.LINES, ("v10",)),
+}  # fmt: skip
+OURS = {"water_temp": "to", "salinity": "so", "water_u": "uo", "water_v": "vo", "surf_el": "zos"}
+
+
+@pytest.fixture(scope="module")
+def remembered(realdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store that has taken in the first day's real ocean and winds."""
+    folder = tmp_path_factory.mktemp("coral")
+    store = Store(folder / "store")
+    for kind in (Kind.OCEAN, Kind.SURFACE):
+        asked = request(realdata, folder / "scratch", kind, FIRST)
+        put = staged.save(store, f"{asked.cycle.run_prefix}/staged/{kind}.npz", intake.take_in(asked, store))
+        marks.mark(store, asked.cycle, kind.value, "first", [put])
+        assert report(store, asked).outcome is Outcome.ACCEPT
+    return store
+
+
+@pytest.fixture(scope="module")
+def table(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """Lines that are printed when all corruptions were tried."""
+    lines: list[str] = []
+    yield lines
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print(f"\n{'corruption':<36}{'outcome':<17}{'check':<36}{'field':<7}found (threshold)")
+        print("\n".join(lines))
+
+
+def request(inputs: Path, scratch: Path, kind: Kind, day: date) -> Asked:
+    return Asked(CORAL_SEA, cycle.cycle("coral-sea", day, 0), kind, str(inputs), scratch)
+
+
+def report(store: Store, asked: Asked) -> Report:
+    return Report.model_validate(json.loads(store.read_bytes(intake.report_path(asked.cycle, asked.kind))))
+
+
+def corrupted(folder: Path, realdata: Path, corruption: Corruption) -> Path:
+    folder.mkdir()
+    name = OCEAN if corruption.kind is Kind.OCEAN else WINDS
+    path = Path(shutil.copyfile(realdata / name, folder / name))
+    path.chmod(0o644)
+    if corruption.edit in (truncated, damaged):
+        corruption.edit(path)  # type: ignore[arg-type]
+        return folder
+    with netCDF4.Dataset(path, "r+") as file:
+        file.set_auto_maskandscale(False)
+        corruption.edit(file)  # type: ignore[arg-type]
+    return folder
+
+
+def found_in(report: Report, corruption: Corruption) -> Finding:
+    """The finding of the right check, of one of the fields that are wrong."""
+    names = {OURS.get(name, name) for name in corruption.fields}
+    mine = [item for item in report.findings if item.check == corruption.check and (not names or item.field in names)]
+    assert mine, [(item.check, item.field, item.found) for item in report.findings]
+    return mine[0]
+
+
+@pytest.mark.parametrize("kind", [Kind.OCEAN, Kind.SURFACE])
+def test_the_real_second_day_is_accepted_beside_the_first(
+    realdata: Path, remembered: Store, tmp_path: Path, kind: Kind
+) -> None:
+    asked = request(realdata, tmp_path, kind, SECOND)
+    intake.take_in(asked, remembered)
+    made = report(remembered, asked)
+    assert (made.outcome, made.findings) == (Outcome.ACCEPT, ())
+    beside = {measure.check for measure in made.measures}
+    assert {Check.STALE, Check.JUMP, Check.SEASON} <= beside
+    assert set(made.not_done) == {Check.FORECAST, Check.FORECAST_PATTERN}
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_corrupted_input_is_refused_or_labelled_by_the_right_check(
+    realdata: Path, remembered: Store, tmp_path: Path, table: list[str], name: str
+) -> None:
+    corruption = CORRUPTIONS[name]
+    asked = request(corrupted(tmp_path / "inputs", realdata, corruption), tmp_path, corruption.kind, SECOND)
+    if corruption.outcome is Outcome.REFUSE:
+        with pytest.raises(InputRefused) as caught:
+            intake.take_in(asked, remembered)
+        assert caught.value.exit_code == 4
+        assert "\n" not in str(caught.value)
+    else:
+        intake.take_in(asked, remembered)
+    made = report(remembered, asked)
+    finding = found_in(made, corruption)
+    assert (made.outcome, finding.outcome) == (corruption.outcome, corruption.outcome)
+    assert finding.found
+    assert finding.needed
+    if finding.check in set(Check):
+        assert finding.value is not None
+        assert finding.threshold is not None
+        assert finding.origin
+        picture = remembered.read_bytes(intake.report_path(asked.cycle, asked.kind).replace(".json", ".png"))
+        assert picture.startswith(b"\x89PNG")
+    first = f"{finding.found[:60]} ({finding.needed[:50]})"
+    table.append(f"{name:<36}{made.outcome:<17}{finding.check:<36}{finding.field:<7}{first}")
+
+
+def test_there_are_forty_kinds() -> None:
+    assert len(CORRUPTIONS) >= 40
