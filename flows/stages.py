@@ -27,6 +27,7 @@ from pipeline.errors import CycleHeld, GomsError
 from pipeline.forecast import Forecaster
 from pipeline.journal import Event, Note
 from pipeline.marks import Mark
+from pipeline.publish import Manifest
 from pipeline.settings import Settings
 from pipeline.store import ObjectRecord, Store
 from pipeline.systems import System
@@ -118,6 +119,18 @@ def once(
         progress().done(title, seconds, _size(made))
         note(run, Event.STAGE, stage=stage, seconds=round(seconds, 3), size_bytes=_size(made))
         return made
+
+
+def publication(run: Run, objects: Iterable[ObjectRecord], publish: Callable[[], Manifest]) -> Manifest:
+    """Publish, which is never reused: what was written is checked each time; how long it took is noted."""
+    title, begun = TITLES["publish"], time.monotonic()
+    with failures_noted(run, "publish"), progress().stage(title):
+        manifest = publish()
+    seconds = time.monotonic() - begun
+    progress().done(title, seconds, sum(item.size_bytes for item in objects))
+    note(run, Event.STAGE, stage="publish", seconds=round(seconds, 3))
+    note(run, Event.PUBLISHED, words=f"r{manifest.revision}")
+    return manifest
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,12 +13,10 @@ from prefect.tasks import exponential_backoff
 from flows import forecasters, logs, stages
 from flows.clock import now
 from flows.holding import alive
-from flows.progress import progress
 from flows.stages import Run
 from pipeline import foresight, ingest, initialise, marks, publish, regrid, report, staged
 from pipeline.contracts import Gridded
 from pipeline.errors import GomsError
-from pipeline.journal import Event
 from pipeline.marks import Mark
 from pipeline.publish import Manifest
 from pipeline.variables import Kind
@@ -82,14 +79,7 @@ def publish_edition(run: Run, initial: Mark, left_out: Mapping[str, str], writte
     state = stages.initial_state(run, initial)
     made = stages.edition(run, state, forecasters.fitted(run, state), left_out)
     objects = [item for mark in written for item in mark.outputs]
-    begun = time.monotonic()
-    with stages.failures_noted(run, "publish"), progress().stage(stages.TITLES["publish"]):
-        manifest = publish.publish(made, objects, created=now(), renew=alive)
-    seconds = round(time.monotonic() - begun, 3)
-    progress().done(stages.TITLES["publish"], seconds, sum(item.size_bytes for item in objects))
-    stages.note(run, Event.STAGE, stage="publish", seconds=seconds)
-    stages.note(run, Event.PUBLISHED, words=f"r{manifest.revision}")
-    return manifest
+    return stages.publication(run, objects, lambda: publish.publish(made, objects, created=now(), renew=alive))
 
 
 def gridded(run: Run, kind: Kind) -> Gridded:

@@ -8,9 +8,13 @@ from pipeline.settings import Settings
 EXAMPLES = {
     "store": ("s3://bucket/prefix", "s3://bucket/prefix"),
     "inputs": ("/data", "/data"),
+    "archives": ('{"era5-arco": "https://a.org"}', {"era5-arco": "https://a.org"}),
     "scratch": ("/scratch", Path("/scratch")),
     "threads": ("3", 3),
     "lease_seconds": ("60", 60),
+    "store_patience_seconds": ("5", 5.0),
+    "device_slot": ("gpu", "gpu"),
+    "log_format": ("json", "json"),
     "restart_every_days": ("2", 2),
     "queue_days": ("1", 1),
     "alert_webhooks": ("https://a.org/1 https://b.org/2", (SecretStr("https://a.org/1"), SecretStr("https://b.org/2"))),
@@ -36,7 +40,7 @@ def test_the_publisher_is_read_part_by_part_and_is_else_plainly_not_named(monkey
 
 
 def test_every_field_is_described_and_has_its_example() -> None:
-    assert set(Settings.model_fields) == {*EXAMPLES, "publisher", "alert_mail"}
+    assert set(Settings.model_fields) == {*EXAMPLES, "publisher", "alert_mail", "logins"}
     assert all(field.description for field in Settings.model_fields.values())
 
 
