@@ -19,7 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -34,7 +34,7 @@ from pipeline.sources.copernicus_catalogue import CATALOGUE, log_in, store_of
 from pipeline.sources.cubes import Cube, Place
 from pipeline.sources.era5 import BEARING, LENGTH, SECONDS
 from pipeline.sources.hycom import CELSIUS, PRACTICAL, SPEED
-from pipeline.sources.transfer import shown
+from pipeline.sources.transfer import Part, shown
 from pipeline.sources.vertical import at_depths, bracketing, in_situ
 from pipeline.variables import Kind
 
@@ -73,13 +73,9 @@ DATASETS: Mapping[str, str] = {
 DEEP = ("thetao", "so", "uo", "vo")
 PLANE = ("latitude", "longitude")
 Field = NDArray[np.float64]
-
-
-class _Plane(NamedTuple):
-    """One level of one variable as it was fetched: NaN where there is no water."""
-
-    values: NDArray[np.float32]
-    records: tuple[FileRecord, ...]
+Plane = NDArray[np.float32]
+"""One level of one variable as it was fetched: NaN where there is no water."""
+Chunk = tuple[NDArray[Any], Part] | None
 
 
 class CopernicusSource:
@@ -151,44 +147,48 @@ class _Session:
         self._cubes[dataset].deadline_seconds = self.left()
         return self._cubes[dataset]
 
-    def levels(self, name: str, moment: datetime) -> tuple[Field, list[_Plane]]:
+    def levels(self, name: str, moment: datetime) -> tuple[Field, list[Plane]]:
         """Depths in metres, downward, and the planes there: those that our own depths lie between, no others."""
         cube = self.cube(name)
         step = int(np.flatnonzero(_stamps(cube) == _stamp(moment, self.request.kind))[0])
         if "elevation" not in cube.dims(name):
-            return np.zeros(1), [self._plane(cube, name, (step,))]
+            return np.zeros(1), self._planes(cube, name, [(step,)])
         depths = -np.asarray(cube.whole("elevation"), dtype=np.float64)
         ours = self.request.depths_m if name in DEEP else (0.0,)
         wanted = bracketing(np.sort(depths), ours)
         rows = [int(np.flatnonzero(depths == depth)[0]) for depth in wanted]
-        return wanted, [self._plane(cube, name, (step, row)) for row in rows]
+        return wanted, self._planes(cube, name, [(step, row) for row in rows])
 
-    def _plane(self, cube: Cube, name: str, lead: tuple[int, ...]) -> _Plane:
+    def _planes(self, cube: Cube, name: str, leads: list[tuple[int, ...]]) -> list[Plane]:
+        """The planes at these places of the leading dimensions, fetched together."""
         array = cube.array(name)
-        if array.chunks[: len(lead)] != (1,) * len(lead):
+        if array.chunks[:-2] != (1,) * len(leads[0]):
             raise InputRefused(
                 f"{name} in chunks of one instant and one level", found=f"chunks of {array.chunks}",
                 where=shown(cube.address), action="tell its provider: its layout has changed",
             )  # fmt: skip
         counts = [-(-size // chunk) for size, chunk in zip(array.shape[-2:], array.chunks[-2:], strict=True)]
-        places = [Place(name, (*lead, *map(int, index))) for index in np.ndindex(*counts)]
+        cells = [tuple(map(int, index)) for index in np.ndindex(*counts)]
         cube.deadline_seconds = self.left()
-        found = cube.chunks(places)
-        if not any(found.values()):
+        found = cube.chunks(Place(name, (*lead, *cell)) for lead in leads for cell in cells)
+        return [self._plane(cube, name, lead, {cell: found[Place(name, (*lead, *cell))] for cell in cells})
+                for lead in leads]  # fmt: skip
+
+    def _plane(self, cube: Cube, name: str, lead: tuple[int, ...], chunks: Mapping[tuple[int, ...], Chunk]) -> Plane:
+        array = cube.array(name)
+        if not any(chunks.values()):
             raise InputUnavailable(
-                f"{name} of {CopernicusSource.title}", found=f"none of the {len(places)} chunks of step {lead}",
+                f"{name} of {CopernicusSource.title}", found=f"none of the {len(chunks)} chunks of step {lead}",
                 where=shown(cube.address), action="wait for the archive, or take the next rung",
             )  # fmt: skip
         values = np.full(array.shape[-2:], np.nan, dtype=np.float32)
-        records = []
-        for place, item in found.items():
+        for cell, item in chunks.items():
             if item is not None:
                 block = _unpacked(item[0][(0,) * len(lead)], array)
-                row, column = (at * size for at, size in zip(place.position[-2:], array.chunks[-2:], strict=True))
+                row, column = (at * size for at, size in zip(cell, array.chunks[-2:], strict=True))
                 values[row : row + block.shape[0], column : column + block.shape[1]] = block
-                records.append(item[1].record())
-        self.files.extend(records)
-        return _Plane(values, tuple(records))
+                self.files.append(item[1].record())
+        return values
 
 
 def _natives(request: Request) -> tuple[str, ...]:
@@ -230,14 +230,14 @@ def _unpacked(block: NDArray[Any], array: Any) -> NDArray[np.float32]:
 
 
 def _fields(
-    levels: Mapping[str, tuple[Field, list[_Plane]]], session: _Session, request: Request
+    levels: Mapping[str, tuple[Field, list[Plane]]], session: _Session, request: Request
 ) -> dict[str, xr.DataArray]:
     """Every variable (depth,) latitude, longitude; temperature in situ, lazily, a level at a time."""
     fields = {}
     for name, (depths, planes) in levels.items():
         cube = session.cube(name)
         axes = {axis: np.asarray(cube.whole(axis), dtype=np.float64) for axis in PLANE}
-        stack = np.stack([plane.values for plane in planes])
+        stack = np.stack(planes)
         units = {"units": str(cube.array(name).attrs.get("units", ""))}
         if name in DEEP:
             lazily = da.from_array(stack, chunks=(-1, 256, -1))  # type: ignore[no-untyped-call]
