@@ -1,8 +1,8 @@
 """``goms`` without the seconds of its imports: ``python fork_goms.py MASKS_FOLDER`` forks once for every request.
 
 A request is one line of JSON on stdin: ``arguments``, ``folder``, ``environment``, ``answer`` (a folder for ``out``,
-``err`` and ``code``), and the name of a ``point`` at which the process is to die, or none. The reply is the process's
-number. The process that forks has imported everything and runs nothing: it has one thread.
+``err`` and ``code``), and the name of a ``point`` at which the process is to be sent the ``signal``, or none. The
+reply is the process's number. The process that forks has imported everything and runs nothing: it has one thread.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _run(request: dict[str, Any]) -> None:
     os.environ.update(request["environment"])
     sys.argv = ["goms", *request["arguments"]]
     if request["point"]:
-        kill_points.arm(next(point for point in kill_points.POINTS if point.name == request["point"]))
+        kill_points.arm(kill_points.point(request["point"]), signal.Signals(request["signal"]))
     from flows.cli import main
 
     code = 1

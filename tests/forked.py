@@ -38,6 +38,14 @@ class Process:
         if self.poll() is None:
             os.kill(self.pid, how)
 
+    def await_stop(self) -> None:
+        """Wait until it is stopped (state T of proc(5))."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            assert self.poll() is None, self.finish()
+            assert time.monotonic() < deadline, f"process {self.pid} was not stopped"
+            time.sleep(0.01)
+
     def finish(self) -> Answer:
         """Wait for its end: what it said."""
         self._wait()
@@ -73,7 +81,9 @@ class Forks:
         )  # fmt: skip
         assert self._line() == "ready"
 
-    def start(self, *arguments: object, point: str | None = None, **environment: str) -> Process:
+    def start(
+        self, *arguments: object, point: str | None = None, how: signal.Signals = signal.SIGKILL, **environment: str
+    ) -> Process:
         """Begin a command and do not wait; ``environment``: on top of a desk's and of the keys of this process."""
         with self._mutex:
             self._count += 1
@@ -84,6 +94,7 @@ class Forks:
             request: dict[str, Any] = {
                 "arguments": [str(argument) for argument in arguments], "folder": str(desk), "answer": str(desk),
                 "environment": keys | scratch | environment, "point": point,
+                "signal": int(how),
             }  # fmt: skip
             assert self._parent.stdin is not None
             self._parent.stdin.write(json.dumps(request) + "\n")
@@ -92,9 +103,12 @@ class Forks:
             self._started.append(process)
         return process
 
-    def run(self, day: str, store: Store, point: str | None = None, **environment: str) -> Process:
-        """Begin ``goms run`` of the small sea by persistence."""
-        return self.start("run", day, *self.goms.request(store), point=point, **environment)
+    def run(
+        self, day: str, store: Store, point: str | None = None, how: signal.Signals = signal.SIGKILL,
+        **environment: str,
+    ) -> Process:  # fmt: skip
+        """Begin ``goms run`` of the small sea by persistence; at ``point`` it is sent the signal ``how``."""
+        return self.start("run", day, *self.goms.request(store), point=point, how=how, **environment)
 
     def close(self) -> None:
         """End every process."""

@@ -1,4 +1,4 @@
-"""Named moments at which a run can be killed: at, in the middle of, and after each request it makes of its store.
+"""Named moments at which a run can be killed or stopped: before, amid and after each request it makes of its store.
 
 Nothing in the product knows of them: ``arm`` wraps the two backends of the store, and what they write with, in the
 process that is to die.
@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 STAGED = {"ocean": "ocean", "surface": "surface", "waves": "waves", "initialise": "initial"}
 """The stages that put one private object, and its name."""
@@ -66,6 +66,7 @@ _RELEASED = '"released": true'
 
 POINTS = (
     Point("lock: before it is taken", "before", "create", _LOCK),
+    Point("lock: before it is taken over", "before", "swap", _LOCK, rare=True),
     Point("lock: taken, its answer not seen", "unanswered", "create", _LOCK, quick=True),
     Point("lock: held, nothing done", "after", "create", _LOCK),
     Point("lock: between the bytes of a sign of life", "inside", "swap", _LOCK),
@@ -113,9 +114,14 @@ POINTS = (
 )
 
 
-def arm(point: Point) -> None:
-    """Let this process die at a point."""
-    trigger = _Trigger(point)
+def point(name: str) -> Point:
+    """The point of a name."""
+    return next(point for point in POINTS if point.name == name)
+
+
+def arm(point: Point, how: signal.Signals = signal.SIGKILL) -> None:
+    """Let this process die at a point, or be stopped there and go on when it is told to."""
+    trigger = _Trigger(point, how)
     from pipeline.bucket import Bucket
     from pipeline.folder import Folder
 
@@ -130,8 +136,8 @@ def arm(point: Point) -> None:
 class _Trigger:
     """Counts the requests a point is about; ``open`` is set in the thread whose request is the one."""
 
-    def __init__(self, point: Point) -> None:
-        self.point = point
+    def __init__(self, point: Point, how: signal.Signals) -> None:
+        self.point, self._how, self.fired = point, how, False
         self._mutex, self._met, self._here = threading.Lock(), 0, threading.local()
 
     def meets(self, operation: str, path: str, data: bytes) -> bool:
@@ -152,13 +158,9 @@ class _Trigger:
     def at(self, when: str) -> bool:
         return self.open and self.point.when == when
 
-    @staticmethod
-    def fire() -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-class _Writes(Protocol):
-    def write(self, data: bytes) -> int: ...
+    def fire(self) -> None:
+        self.fired = True
+        os.kill(os.getpid(), self._how)
 
 
 def _watched(call: Callable[..., Any], operation: str, trigger: _Trigger) -> Callable[..., Any]:
@@ -168,10 +170,13 @@ def _watched(call: Callable[..., Any], operation: str, trigger: _Trigger) -> Cal
             return call(backend, path, *arguments)
         if trigger.point.when == "before":
             trigger.fire()
+            return call(backend, path, *arguments)
         trigger.open = True
         answer = call(backend, path, *arguments)
-        assert trigger.point.when == "after", f"{trigger.point.name}: the request was made and nothing was cut"
-        trigger.fire()
+        trigger.open = False
+        if trigger.point.when == "after":
+            trigger.fire()
+        assert trigger.fired, f"{trigger.point.name}: the request was made and nothing was cut"
         return answer
 
     return watched
@@ -199,6 +204,7 @@ def _cut_files(trigger: _Trigger) -> None:
             self._file.write(data[: len(data) // 2])
             self._file.flush()
             trigger.fire()
+            self._file.write(data[len(data) // 2 :])
 
     def fdopen(descriptor: int, *arguments: Any, **options: Any) -> Any:
         file = opened(descriptor, *arguments, **options)
@@ -214,28 +220,24 @@ def _cut_files(trigger: _Trigger) -> None:
 
 def _cut_requests(trigger: _Trigger) -> None:
     """A request to S3 ends in the middle of its body, or sent and not answered."""
-    from botocore.awsrequest import AWSConnection
+    from botocore.awsrequest import AWSConnection, AWSHTTPConnection
 
-    send, answered = AWSConnection.send, AWSConnection.getresponse if hasattr(AWSConnection, "getresponse") else None
+    send, answered = AWSConnection.send, AWSHTTPConnection.getresponse
 
     def half(connection: Any, data: Any) -> Any:
         content = bytes(data) if not isinstance(data, str) else data.encode()
         if trigger.at("inside") and not content.startswith(b"PUT "):
             connection.sock.sendall(content[: len(content) // 2])
             trigger.fire()
+            data = content[len(content) // 2 :]
         return send(connection, data)
-
-    AWSConnection.send = half
-    from botocore.awsrequest import AWSHTTPConnection
-
-    response = answered or AWSHTTPConnection.getresponse
 
     def unanswered(connection: Any, *arguments: Any, **options: Any) -> Any:
         if trigger.at("unanswered"):
             trigger.fire()
-        return response(connection, *arguments, **options)
+        return answered(connection, *arguments, **options)
 
-    AWSHTTPConnection.getresponse = unanswered
+    AWSConnection.send, AWSHTTPConnection.getresponse = half, unanswered
 
 
 def _count_days(trigger: _Trigger) -> None:
@@ -244,8 +246,8 @@ def _count_days(trigger: _Trigger) -> None:
 
     roll_out = Persistence.roll_out
 
-    def counted(forecaster: Persistence, state: Any, forcing: Any) -> Iterator[Any]:
-        days = roll_out(forecaster, state, forcing)
+    def counted(*arguments: Any) -> Iterator[Any]:
+        days = roll_out(*arguments)
         while True:
             if trigger.meets("step", "", b""):
                 trigger.fire()
