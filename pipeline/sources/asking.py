@@ -54,6 +54,10 @@ class DamagedAnswer(Exception):
     """What arrived is not what was asked for: ``check`` raises it, and the request is made again."""
 
 
+class NotThere(InputUnavailable):
+    """The server answers, and has nothing of this name: another name may help, asking again does not."""
+
+
 class _Passing(Exception):
     """The server failed in a way that may pass; ``wait_seconds`` where it said how long to stay away."""
 
@@ -93,12 +97,11 @@ class Asking:
         """What ``check`` makes of the answer; raises ``InputUnavailable`` where there is none that it accepts."""
         failures = damages = 0
         while True:
-            wait = self._quiet_until - _now()
-            if wait > 0:
-                await asyncio.sleep(wait * random.uniform(1.0, 1.1))
             try:
-                async with self._gate, asyncio.timeout(self.deadline_seconds * SHARE):
-                    return await asyncio.to_thread(check, await self._once(url, headers or {}, most_bytes))
+                async with self._gate:
+                    await self._quiet()
+                    async with asyncio.timeout(self.deadline_seconds * SHARE):
+                        return await asyncio.to_thread(check, await self._once(url, headers or {}, most_bytes))
             except DamagedAnswer as damage:
                 failure, asked = str(damage), None
                 damages += 1
@@ -109,6 +112,11 @@ class Asking:
             failures += 1
             self.last_failure = failure
             await self._back_off(url, failure, asked, failures, damages)
+
+    async def _quiet(self) -> None:
+        """Stay away for as long as the server has asked, with every connection."""
+        while (wait := self._quiet_until - _now()) > 0:
+            await asyncio.sleep(wait * random.uniform(1.0, 1.1))
 
     async def _back_off(self, url: str, failure: str, asked: float | None, failures: int, damages: int) -> None:
         """Wait before the next try, or give up."""
@@ -150,7 +158,8 @@ class Asking:
             found, action = "it replaced by another while it was read", "run again"
         else:
             found, action = f"HTTP {status}{moved}", "look at the archive's notices"
-        raise InputUnavailable(self.archive, found=found, where=url, action=action)
+        kind = NotThere if status in GONE_STATUS else InputUnavailable
+        raise kind(self.archive, found=found, where=url, action=action)
 
     def _give_up(self, url: str, found: str) -> NoReturn:
         state = f" ({self.state})" if self.state else ""

@@ -19,7 +19,7 @@ from pipeline.errors import InputRefused, InputUnavailable
 from pipeline.slab_cache import SlabCache
 from pipeline.sources import Native, Request, Sighting, Slabs
 from pipeline.sources import holdings as h
-from pipeline.sources.asking import Asking, within_deadline
+from pipeline.sources.asking import Asking, NotThere, within_deadline
 from pipeline.sources.hycom import EXTENT, LEXICON
 from pipeline.sources.instants import Chosen, Sampling, choose, common
 from pipeline.sources.netcdf import unpacked
@@ -130,11 +130,11 @@ class HycomArchive:
         """The first tier that has the instant or one near it, else one with an allowed age; its stamps by name."""
         today = request._replace(maximum_age_days=0.0)
         best: tuple[Tier | None, Mapping[str, h.Stamps]] = (None, {})
-        absences: list[InputUnavailable] = []
+        absences: list[NotThere] = []
         for tier in self.tiers(request, request.archives.get(self.archive, self.address).rstrip("/")):
             try:
                 held = await tier.stamps(asking, names)
-            except InputUnavailable as absence:
+            except NotThere as absence:
                 absences.append(absence)
                 continue
             if choose(common(held.values()), today, self.sampling):

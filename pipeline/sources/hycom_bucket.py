@@ -159,7 +159,7 @@ async def opened(asking: Asking, key: str, uri: str) -> Stored:
             header = classic.header(io.BytesIO(head))
             break
         except ValueError as error:
-            if not head.startswith(b"CDF") or len(head) < size or size >= LONGEST_HEADER_BYTES:
+            if len(head) < size or size >= LONGEST_HEADER_BYTES:
                 raise InputRefused(
                     "a netCDF-3 header", found=str(error), where=uri,
                     action="look at the file: it is something else under this name",
@@ -208,6 +208,8 @@ def _first(size: int) -> Any:
     def check(answer: Answer) -> tuple[bytes, int, str]:
         total = int(answer.headers.get("Content-Range", "").rpartition("/")[2] or -1)
         _check_range(answer, 0, min(size, total), total)
+        if not answer.body.startswith(b"CDF"):
+            raise DamagedAnswer(f"{answer.body[:4]!r} where a netCDF-3 file begins")
         return answer.body, total, answer.headers.get("ETag", "")
 
     return check

@@ -38,7 +38,8 @@ class Chosen(NamedTuple):
 def choose(held: Stamps, request: Request, sampling: Sampling) -> Chosen | None:
     """The request's instant; else the nearest within three hours; else the newest at its hour that its age allows.
 
-    Of two steps equally near, the earlier. A daily mean is that of the instant's UTC day.
+    Of two steps equally near, the earlier. A daily mean is that of the instant's UTC day. A step is missing only where
+    the archive has later ones: what comes after the last has not landed yet, and nothing stands in for it.
     """
     when = instant(request.when)
     find = _snapshot if sampling is Sampling.SNAPSHOT else _mean
@@ -60,7 +61,8 @@ def common(stamps: Iterable[Stamps]) -> Stamps:
 def _snapshot(held: Stamps, when: np.datetime64, allow_near: bool) -> Chosen | None:
     if (held == when).any():
         return Chosen((when,), when, "", exact=True)
-    near = held[np.abs(held - when) <= NEAREST_HOURS * HOUR] if allow_near else held[:0]
+    gap = allow_near and bool((held > when).any())
+    near = held[np.abs(held - when) <= NEAREST_HOURS * HOUR] if gap else held[:0]
     if not near.size:
         return None
     stamp = near[np.abs(near - when).argmin()]
@@ -75,7 +77,7 @@ def _mean(held: Stamps, when: np.datetime64, allow_near: bool) -> Chosen | None:
     steps = [start + 24 // STEPS_A_DAY * HOUR * step for step in range(STEPS_A_DAY)]
     there = tuple(step for step in steps if (held == step).any())
     missing = ", ".join(str(step)[11:13] + "Z" for step in steps if step not in there)
-    if len(there) < FEWEST_STEPS:
+    if len(there) < FEWEST_STEPS or not (held >= steps[-1]).any():
         return None
     reason = f"the day's mean lacks {len(steps) - len(there)} of its {len(steps)} steps: {missing}" if missing else ""
     return Chosen(there, when, reason, exact=not missing)

@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.errors import InputUnavailable
 from pipeline.sources import holdings as h
-from pipeline.sources.asking import Asking, all_of
+from pipeline.sources.asking import Asking, NotThere, all_of
 from pipeline.sources.opendap import Described, described
 from pipeline.sources.slabs import Field
 
@@ -35,7 +34,7 @@ class Datasets:
         for place, dataset in zip(wanted, datasets, strict=True):
             self._described |= {name: dataset for name in place.names if name in names and name in dataset.arrays}
         if not self._described:
-            raise InputUnavailable(
+            raise NotThere(
                 f"{' or '.join(names)}", found=f"none in {', '.join(place.path for place in wanted)}",
                 where=self.address, action="look for the archive's new layout",
             )  # fmt: skip

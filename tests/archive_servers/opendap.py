@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -24,8 +24,20 @@ with warnings.catch_warnings():
     from pydap.model import BaseType, DatasetType, GridType
 
 
-def dataset(path: Path, name: str, fields: tuple[str, ...], time: str = "time") -> DatasetType:
-    """The fields of a netCDF file, packed as they are there; their time axis is called ``time``."""
+Edit = Callable[[str, np.ndarray], np.ndarray]
+"""What is done to the packed values of a variable, by its name, before they are served."""
+
+
+def as_it_is(name: str, values: np.ndarray) -> np.ndarray:
+    """Nothing is done."""
+    return values
+
+
+def dataset(
+    path: Path, name: str, fields: tuple[str, ...], *, time: str = "time", edit: Edit = as_it_is,
+    steps: slice | list[int] = slice(None),
+) -> DatasetType:  # fmt: skip
+    """The fields of a netCDF file, packed as there, at some of its steps; their time axis is called ``time``."""
     served = DatasetType(name)
     with netCDF4.Dataset(path) as file:
         file.set_auto_maskandscale(False)
@@ -33,17 +45,20 @@ def dataset(path: Path, name: str, fields: tuple[str, ...], time: str = "time") 
         axes = {}
         for axis in ("time", "depth", "lat", "lon"):
             dim = renamed.get(axis, axis)
-            axes[dim] = BaseType(dim, _values(file[axis]), dims=(dim,), attributes=_attributes(file[axis]))
+            values = _values(file[axis])[steps] if axis == "time" else _values(file[axis])
+            axes[dim] = BaseType(dim, values, dims=(dim,), attributes=_attributes(file[axis]))
         for dim, values in axes.items():
             if dim != "depth" or set(fields) != {"surf_el"}:
                 served[dim] = values
         if "tau" in file.variables:
-            served["tau"] = BaseType("tau", _values(file["tau"]), dims=(time,), attributes=_attributes(file["tau"]))
+            served["tau"] = BaseType(
+                "tau", _values(file["tau"])[steps], dims=(time,), attributes=_attributes(file["tau"])
+            )
         for field in fields:
             dims = tuple(renamed.get(dim, dim) for dim in file[field].dimensions)
             attributes = _attributes(file[field])
             grid = GridType(field, attributes=attributes)
-            grid[field] = BaseType(field, _values(file[field]), dims=dims, attributes=attributes)
+            grid[field] = BaseType(field, edit(field, _values(file[field])[steps]), dims=dims, attributes=attributes)
             for dim in dims:
                 grid[dim] = BaseType(dim, axes[dim].data, dims=(dim,), attributes=axes[dim].attributes)
             served[field] = grid

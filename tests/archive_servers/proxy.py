@@ -28,17 +28,22 @@ MOVED_TO = "/moved"
 
 
 class Asked(NamedTuple):
-    """One request that came, what was answered, and the bytes of the body that were sent."""
+    """One request that came, what was answered, the bytes of the body that were sent; times by a monotonic clock."""
 
     method: str
     target: str
     status: int
     sent_bytes: int
     ranged: str | None
+    begun: float
+    ended: float
 
 
 class Proxy:
-    """The proxy; ``asked`` lists what came, in order of its end, ``most_at_once`` how many were in hand at a time."""
+    """The proxy; ``asked`` lists what came, in order of its end, ``most_at_once`` how many were in hand at a time.
+
+    ``clock``: the Date of its refusals.
+    """
 
     def __init__(self, upstream: str, delay_seconds: float = 0.0) -> None:
         parts = urlsplit(upstream)
@@ -46,12 +51,12 @@ class Proxy:
         self.delay_seconds = delay_seconds
         self.asked: list[Asked] = []
         self.at_once = self.most_at_once = 0
+        self.clock = ""
         self.closing = threading.Event()
         self._plan: list[tuple[Misbehaviour, list[int]]] = []
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"proxy": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     @property
@@ -107,6 +112,14 @@ class Proxy:
             self.asked.append(asked)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, *_: Any) -> None:
+        """Clients go away as they like."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     """One connection; the answer is fetched whole from the real server before a byte of it is sent."""
 
@@ -118,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing is logged."""
 
     def do_GET(self) -> None:
-        proxy, self.sent, self.status, self.length_of_head = self.proxy, 0, 0, None
+        begun, proxy, self.sent, self.status, self.length_of_head = time.monotonic(), self.proxy, 0, 0, None
         proxy.begun()
         try:
             fault = proxy.fault_of(f"{self.command} {self.path}")
@@ -127,7 +140,8 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError, TimeoutError):
             self.close_connection = True
         finally:
-            proxy.ended(Asked(self.command, self.path, self.status, self.sent, self.headers.get("Range")))
+            ranged, ended = self.headers.get("Range"), time.monotonic()
+            proxy.ended(Asked(self.command, self.path, self.status, self.sent, ranged, begun, ended))
 
     do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815  (http.server's names)
 
@@ -136,6 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         if plan and fault in _REFUSALS:
             status, body = _REFUSALS[fault]
             extra = {"Retry-After": plan.retry_after} if fault is ArchiveFault.TOO_MANY else {}
+            extra |= {"Date": self.proxy.clock} if self.proxy.clock else {}
             return self._send(status, extra, body)
         if fault is ArchiveFault.REDIRECTED and not self.path.startswith(MOVED_TO):
             return self._send(302, {"Location": f"{MOVED_TO}{self.path}"}, b"")
@@ -202,10 +217,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _zeroed(body: bytes) -> bytes:
-    """The same with its values zero; of an OPeNDAP answer the words and the lengths stay."""
+    """The same with its values zero; of an OPeNDAP answer those of the first array, whose lengths stay."""
     start = body.find(DATA_MARK)
-    start = start + len(DATA_MARK) + 8 if start >= 0 else 0
-    return body[:start] + bytes(len(body) - start)
+    if start < 0:
+        return bytes(len(body))
+    start += len(DATA_MARK) + 8
+    size = 4 * int.from_bytes(body[start - 8 : start - 4], "big")
+    return body[:start] + bytes(size) + body[start + size :]
 
 
 _OF_THE_HOP = ("connection", "content-length", "transfer-encoding", "keep-alive")

@@ -1,0 +1,59 @@
+"""Slabs in the store: found again by what they are, whole or not at all, and removed by days."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from pipeline.slab_cache import PREFIX, SlabCache, slab_key
+from pipeline.store import Store
+
+TODAY = datetime(2025, 3, 4, 6, tzinfo=UTC)
+SLAB = np.arange(12, dtype=np.int16).reshape(3, 4)
+
+
+@pytest.mark.parametrize("array", [SLAB, SLAB.astype(np.float32), np.asfortranarray(SLAB), SLAB[:, :0]])
+def test_what_is_put_is_found_again(any_store: Store, array: np.ndarray) -> None:
+    SlabCache(any_store, TODAY).put("key", array)
+    found = SlabCache(any_store, TODAY + timedelta(days=1)).get("key")
+    assert found is not None
+    assert found.dtype == array.dtype
+    np.testing.assert_array_equal(found, array)
+
+
+def test_what_was_never_put_is_absent(folder_store: Store) -> None:
+    assert SlabCache(folder_store, TODAY).get("key") is None
+
+
+@pytest.mark.parametrize("place", [0, 70, 140, -1])
+def test_an_entry_with_one_wrong_bit_is_as_good_as_absent(folder_store: Store, place: int) -> None:
+    cache = SlabCache(folder_store, TODAY)
+    cache.put("key", SLAB)
+    ((path, _),) = folder_store.objects(PREFIX)
+    entry = bytearray(folder_store.read_bytes(path))
+    entry[place] ^= 1
+    folder_store.write_bytes(path, bytes(entry))
+    assert cache.get("key") is None
+    folder_store.write_bytes(path, bytes(entry[:50]))
+    assert cache.get("key") is None
+    folder_store.delete(path)
+    assert cache.get("key") is None
+
+
+def test_old_days_are_removed_whole_and_counted(any_store: Store) -> None:
+    for days in (0, 2, 5):
+        SlabCache(any_store, TODAY - timedelta(days=days)).put(f"key{days}", SLAB)
+    sizes = dict(any_store.objects(PREFIX))
+    cache = SlabCache(any_store, TODAY)
+    freed = cache.prune(TODAY, timedelta(days=3))
+    assert freed == sizes[f"{PREFIX}/20250227/key5"]
+    assert [cache.get(key) is not None for key in ("key0", "key2", "key5")] == [True, True, False]
+
+
+def test_keys_tell_every_fact_apart() -> None:
+    facts = ("archive", "dataset", "water_temp", np.datetime64("2025-03-04T12"), 100.0, "version")
+    others = [(*facts[:place], "x", *facts[place + 1 :]) for place in range(len(facts))]
+    keys = {slab_key(*item) for item in (facts, *others, facts[:-1], ("archivedataset", *facts[2:]))}
+    assert len(keys) == len(facts) + 3
