@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
+from io import BytesIO
 from typing import TYPE_CHECKING
 
+from PIL import Image
 from prefect import runtime
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.orchestration import get_client
 
 from flows.progress import readable
-from pipeline import edition, journal
+from pipeline import alerts, edition, journal
 from pipeline.cycle import Cycle
 from pipeline.errors import ForecastRefused, GomsError
 from pipeline.journal import Event, Note
 from pipeline.publish import Manifest
+from pipeline.settings import Settings
 from pipeline.store import Store
 
 if TYPE_CHECKING:
     from flows.backfill import Ended
     from flows.verification import Scored
 
-LARGEST_PICTURE = 2_000_000
-"""Bytes of a picture that is shown inside the page; a larger one is named only."""
+FIRST_MAP = "quicklooks/ocean_to.png"
+"""The map that is shown where there is one: temperature says most at a glance."""
+WIDEST, COLOURS = 900, 64
+"""Pixels and colours of the map on the page: some 60 kB, for it is kept in Prefect's database."""
 
 
 def announce(cycle: Cycle) -> None:
@@ -36,7 +41,7 @@ def announce(cycle: Cycle) -> None:
 
 
 def published(store: Store, cycle: Cycle, manifest: Manifest) -> None:
-    """The stages, what was published and where, and its first map."""
+    """The stages, a map, what was published and where, on one page."""
     where = cycle.revision_prefix(manifest.revision)
     ocean = "" if manifest.real_ocean else " (synthetic twin: not the real ocean)"
     lines = [
@@ -44,10 +49,10 @@ def published(store: Store, cycle: Cycle, manifest: Manifest) -> None:
         f"Forecaster: {manifest.facts.forecaster}. Manifest: `{store.address(f'{where}/{edition.MANIFEST}')}`", "",
         *(f"- **degraded**: {reason}" for reason in manifest.degraded_reasons), "",
         stage_table(journal.read(store, cycle)), "", "| product | where |", "|---|---|",
-        *(f"| {name} | `{store.address(f'{where}/{item.path}')}` |" for name, item in manifest.products.items()),
+        *(f"| {name} | `{store.address(f'{where}/{item.path}')}` |" for name, item in manifest.products.items()), "",
+        picture(store, cycle, manifest),
     ]  # fmt: skip
-    create_markdown_artifact("\n".join(lines), key=key("stages", cycle), description="Stages and products")
-    _picture(store, cycle, manifest)
+    create_markdown_artifact("\n".join(lines), key=key("stages", cycle), description="Stages, products, a map")
 
 
 def failed(store: Store, cycle: Cycle, error: Exception) -> None:
@@ -66,9 +71,14 @@ def failure_page(cycle: Cycle, error: Exception, notes: Sequence[Note]) -> str:
     day, option = f"{cycle.start:%Y-%m-%d}", f"--system {cycle.system}"
     return "\n".join([
         f"# {cycle.system} {cycle.key} failed{stage}", "", f"> {error}", "",
-        f"Exit code {code}: see `deploy/runbook.md`, exit {code}.", "", "Then press **Retry**, or type", "",
+        f"Look at `{runbook(code)}`; exit code {code}.", "", "Then press **Retry**, or type", "",
         f"```\ngoms run {day} {option}\n```", "", "Finished stages are not done again.", "", stage_table(notes),
     ])  # fmt: skip
+
+
+def runbook(code: int) -> str:
+    """The runbook's entry for an exit code."""
+    return f"{Settings().runbook}#{alerts.ANCHORS.get(code, alerts.FAULT)}"
 
 
 def scored(cycle: Cycle, found: Sequence[Scored]) -> None:
@@ -89,9 +99,10 @@ def filled(system: str, ended: Sequence[Ended]) -> None:
 
 
 def stage_table(notes: Sequence[Note]) -> str:
-    """The journal's entries about stages, as a table."""
+    """The journal's entries about stages since the cycle was begun last, as a table."""
+    begun = max((place for place, entry in enumerate(notes) if entry.event is Event.BEGUN), default=0)
     rows = ["| stage | what | seconds | size | at (UTC) |", "|---|---|---:|---:|---|"]
-    for entry in notes:
+    for entry in notes[begun:]:
         if entry.event in (Event.STAGE, Event.REUSED, Event.FAILED):
             seconds = "" if entry.seconds is None else f"{entry.seconds:.1f}"
             size = "" if entry.size_bytes is None else readable(entry.size_bytes)
@@ -105,11 +116,21 @@ def key(kind: str, cycle: Cycle) -> str:
     return f"{kind}-{cycle.system}-{cycle.key}".lower()
 
 
-def _picture(store: Store, cycle: Cycle, manifest: Manifest) -> None:
-    """The first map of the edition, inside the page: a store need not be reachable from where the page is read."""
+def picture(store: Store, cycle: Cycle, manifest: Manifest) -> str:
+    """A map of the edition, inside the page: a store need not be reachable from where the page is read."""
     maps = [item for item in manifest.objects if item.path.startswith("quicklooks/") and item.path.endswith(".png")]
-    if not maps or maps[0].size_bytes > LARGEST_PICTURE:
-        return
-    data = store.read_bytes(f"{cycle.revision_prefix(manifest.revision)}/{maps[0].path}")
-    create_image_artifact(f"data:image/png;base64,{b64encode(data).decode()}", key=key("map", cycle),
-                          description=maps[0].path)  # fmt: skip
+    chosen = next((item for item in maps if item.path == FIRST_MAP), maps[0] if maps else None)
+    if chosen is None:
+        return ""
+    data = smaller(store.read_bytes(f"{cycle.revision_prefix(manifest.revision)}/{chosen.path}"))
+    return f"![{chosen.path}](data:image/png;base64,{b64encode(data).decode()})"
+
+
+def smaller(png: bytes) -> bytes:
+    """A picture as small as a page needs it."""
+    with Image.open(BytesIO(png)) as image:
+        flat = image.convert("RGB")
+        flat.thumbnail((WIDEST, WIDEST))
+        made = BytesIO()
+        flat.quantize(COLOURS).save(made, format="PNG", optimize=True)
+    return made.getvalue()

@@ -20,8 +20,9 @@ DEVICE_SLOT = "goms-device"
 """The global concurrency limit of one slot that runs take around the forecast where ``GOMS_DEVICE_SLOT`` names it."""
 HEARTBEAT_SECONDS = 30
 """Seconds between a flow run's signs of life to the server: the least that Prefect takes."""
-BEATS_MISSED = 3
-"""Signs of life that a run may miss in a row before it is taken for dead: one lost request is no death."""
+BEATS_MISSED = 5
+"""Signs of life that a run may miss in a row before it is taken for dead: a server that was busy for two minutes is no
+death of its runs."""
 SKIPPED, HELD, DEGRADED, ALARM = "Skipped", "Held", "Degraded", "Alarm"
 """Names of the endings that are Completed and yet not plainly so: too late to be made, somebody else is at it or an
 operator holds it, published with something missing, trouble seen by the watch."""
@@ -208,12 +209,13 @@ def _end_zombies(client: Any) -> None:
     from prefect.events.schemas.events import ResourceSpecification
 
     beat, silence = "prefect.flow-run.heartbeat", timedelta(seconds=BEATS_MISSED * HEARTBEAT_SECONDS)
+    begun = {"prefect.flow-run.Running", "prefect.flow-run.Retrying"}  # one killed right then gave no sign at all
     ends = {f"prefect.flow-run.{name}" for name in ENDINGS}
     automation = AutomationCore(
         name=ZOMBIES,
         description="A run whose process or machine is gone stays Running for ever otherwise, with its slots.",
         trigger=EventTrigger(
-            after={beat}, expect={beat, *ends}, for_each={"prefect.resource.id"}, posture=Posture.Proactive,
+            after={beat, *begun}, expect={beat, *ends}, for_each={"prefect.resource.id"}, posture=Posture.Proactive,
             threshold=1, within=silence, match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
         ),
         actions=[ChangeFlowRunState(

@@ -81,7 +81,7 @@ def _made(store: Store, cycle: Cycle, make: Any) -> State[Any]:
     return Completed(message=f"published {revision}: {', '.join(outcome.manifest.products)}")
 
 
-@flow(name="verification", persist_result=False)
+@flow(name="verification", flow_run_name="verify {system}", persist_result=False)
 def verification(
     system: str = "twin",
     leads: list[int] | None = None,
@@ -105,7 +105,7 @@ def verification(
         return Failed(message=str(error))
 
 
-@flow(name="backfill", persist_result=False)
+@flow(name="backfill", flow_run_name="backfill {system} {first}..{last}", persist_result=False)
 def backfill(
     first: str,
     last: str,
@@ -145,7 +145,7 @@ def backfill(
     return Completed(message=f"{sum(item.how == filled.PUBLISHED for item in ended)} published, of {len(ended)} asked")
 
 
-@flow(name="watch", persist_result=False)
+@flow(name="watch", flow_run_name="watch", persist_result=False)
 def watch(store: str | None = None) -> State[Any]:
     """Look at every system once: its freshness, written as status.json, and alerts that were not sent yet.
 

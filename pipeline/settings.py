@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipeline.credits import Publisher
+from pipeline.logins import Logins
 from pipeline.mail import Mail
 
 
@@ -39,6 +40,10 @@ class Settings(BaseSettings):
         default_factory=dict, description="addresses of archives that are not where they are documented, as JSON: "
         '{"name of the source": "address"}'
     )  # fmt: skip
+    logins: Logins = Field(
+        default=Logins(),
+        description="accounts at archives: GOMS_LOGINS__COPERNICUS_USER, __COPERNICUS_PASSWORD, __CDS_KEY",
+    )
     scratch: Path = Field(default=Path("./build/scratch"), description="folder for files that a run may lose")
     threads: int = Field(default=2, ge=1, description="processor threads a run may use")
     lease_seconds: int = Field(
@@ -90,6 +95,7 @@ def prefect_defaults(home: Path, log_level: str) -> None:
     defaults = {
         "PREFECT_HOME": str(home.absolute()),
         "PREFECT_LOGGING_LEVEL": log_level,
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # what a server takes for dead is quiet for five times as long
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }

@@ -12,11 +12,16 @@ from pathlib import Path
 
 import debian
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterStartTime,
+)
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
-RUNS = 6
+RUNS = 10
 WINDOW = "1600,1400"
 WAIT_MILLISECONDS = 15000
 """Time that the page is given to fetch and draw itself."""
@@ -49,11 +54,11 @@ def main(pages: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     print(shoot(f"{pages}/runs", folder / "runs.png"))
     with SyncPrefectClient(f"{pages}/api") as client:
-        runs = client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=RUNS)
+        begun = FlowRunFilter(start_time=FlowRunFilterStartTime(is_null_=False))
+        runs = client.read_flow_runs(flow_run_filter=begun, sort=FlowRunSort.START_TIME_DESC, limit=RUNS)
     for run in runs:
-        if run.start_time is not None:
-            for path in run_pages(pages, run, folder):
-                print(path)
+        for path in run_pages(pages, run, folder):
+            print(path)
 
 
 if __name__ == "__main__":
