@@ -37,6 +37,8 @@ NAMES = {
 }
 MARGIN_DEGREES = 1.0
 """Around a region, two points of the coarser of ERA5's grids."""
+LONGEST_WORDS = 300
+"""Characters of the store's own words about a failed job."""
 TRIES, PAUSE_SECONDS, LONGEST_POLL_SECONDS, SILENCE_SECONDS = 8, 2.0, 30.0, 60.0
 
 
@@ -126,7 +128,8 @@ def retrieve(address: str, key: str, job: dict[str, Any], target: str) -> None:
                         sleep_max=LONGEST_POLL_SECONDS, timeout=SILENCE_SECONDS)  # fmt: skip
         client.retrieve(DATASET, job, target)
     except (requests.RequestException, DownloadError, LinkError, ProcessingFailedError, OSError) as error:
-        raise unavailable("the Climate Data Store", str(error).splitlines()[0], address) from error
+        words = " / ".join(filter(None, map(str.strip, str(error).splitlines()))) or type(error).__name__
+        raise unavailable("the Climate Data Store", words[:LONGEST_WORDS], address) from error
     except (KeyError, ValueError, TypeError, AssertionError) as error:
         raise InputRefused(
             "the Climate Data Store's answer about a job", found=f"{type(error).__name__}: {error}", where=address,
