@@ -41,11 +41,13 @@ def ocean(latitude: np.ndarray, longitude: np.ndarray, depth: float = 0.0) -> np
     return (y + 25.04) + (x - 144.96) > 1.013 + depth / 251.0
 
 
-def hycom_values(name: str, latitude: np.ndarray, longitude: np.ndarray, depth: float = 0.0) -> np.ndarray:
-    """The field a HYCOM-layout file holds, before packing; NaN on land."""
+def hycom_values(
+    name: str, latitude: np.ndarray, longitude: np.ndarray, depth: float = 0.0, step: int = 0
+) -> np.ndarray:
+    """The field a HYCOM-layout file holds at a step, before packing; NaN on land. No two steps are the same sea."""
     middle, spread = {"water_temp": (22, 5), "salinity": (35, 1), "surf_el": (0.6, 0.3)}.get(name, (0.1, 0.5))
     sign = -1.0 if name == "water_v" else 1.0
-    values = middle + sign * spread * plane(latitude, longitude, depth)
+    values = middle + sign * spread * (1 + 0.012 * step) * plane(latitude, longitude, depth)
     return np.where(ocean(latitude, longitude, depth), values, np.nan)
 
 
@@ -82,10 +84,10 @@ def write_hycom(
             variable.set_auto_maskandscale(False)
             for step in range(len(stamps)):
                 if name == "surf_el":
-                    variable[step] = packed(hycom_values(name, latitude, longitude), offset)
+                    variable[step] = packed(hycom_values(name, latitude, longitude, step=step), offset)
                 else:
                     for level, depth in enumerate(depths):
-                        variable[step, level] = packed(hycom_values(name, latitude, longitude, depth), offset)
+                        variable[step, level] = packed(hycom_values(name, latitude, longitude, depth, step), offset)
     return path
 
 

@@ -214,6 +214,10 @@ def broken_off(real: np.ndarray) -> np.ndarray:
     return real
 
 
+def saturated(real: np.ndarray) -> np.ndarray:
+    return np.minimum(real, np.nanpercentile(real, 40))
+
+
 def noise(real: np.ndarray) -> np.ndarray:
     return real + np.random.default_rng(3).normal(0, 1.5 * np.nanstd(real), real.shape)
 
@@ -259,67 +263,69 @@ def wind_gap(file: netCDF4.Dataset) -> None:
     file["u10"][24, 22, 34] = np.nan
 
 
-O, S, LABEL = Kind.OCEAN, Kind.SURFACE, Outcome.LABEL
+SEA, AIR, LABEL = Kind.OCEAN, Kind.SURFACE, Outcome.LABEL
+SWAPPED = exchanged("water_temp", "salinity")
+BIT = one_level("water_temp", 500, one_cell(8.192))
 CORRUPTIONS: dict[str, Corruption] = {
-    "a variable missing": Corruption(O, renamed, "variables", ("so",)),
-    "a depth missing": Corruption(O, axis("depth", lambda d: np.where(d == 125, 126, d)), "levels", ()),
-    "a depth twice": Corruption(O, axis("depth", lambda d: np.where(d == 8, 6, d)), "levels", ()),
-    "units say kelvin": Corruption(O, attribute("water_temp", "units", "K"), "units", ("to",)),
-    "units say cm/s": Corruption(O, attribute("water_u", "units", "cm/s"), "units", ("uo",)),
-    "no units": Corruption(O, lambda file: file["water_u"].delncattr("units"), "units", ("uo",)),
-    "kelvin labelled degC": Corruption(O, attribute("water_temp", "add_offset", 293.15), "bounds", ("to",)),
-    "98 % missing": Corruption(O, emptied(0.98), "coverage", ("vo",)),
-    "nothing but nulls": Corruption(O, emptied(1.1), "coverage", ("vo",)),
+    "a variable missing": Corruption(SEA, renamed, "variables", ("so",)),
+    "a depth missing": Corruption(SEA, axis("depth", lambda d: np.where(d == 125, 126, d)), "levels", ()),
+    "a depth twice": Corruption(SEA, axis("depth", lambda d: np.where(d == 8, 6, d)), "levels", ()),
+    "units say kelvin": Corruption(SEA, attribute("water_temp", "units", "K"), "units", ("to",)),
+    "units say cm/s": Corruption(SEA, attribute("water_u", "units", "cm/s"), "units", ("uo",)),
+    "no units": Corruption(SEA, lambda file: file["water_u"].delncattr("units"), "units", ("uo",)),
+    "kelvin labelled degC": Corruption(SEA, attribute("water_temp", "add_offset", 293.15), "bounds", ("to",)),
+    "98 % missing": Corruption(SEA, emptied(0.98), "coverage", ("vo",)),
+    "nothing but nulls": Corruption(SEA, emptied(1.1), "coverage", ("vo",)),
     "one value everywhere": Corruption(
-        O, lambda file: values(file, "salinity", lambda real, sea: real * 0 + 35), "constant", ("so",)
+        SEA, lambda file: values(file, "salinity", lambda real, sea: real * 0 + 35), "constant", ("so",)
     ),
-    "a level written twice": Corruption(O, copied_level, "repeated level", ("to",)),
-    "one height of 7.3 m": Corruption(O, height(too_high), "bounds", ("zos",)),
-    "stamps six hours late": Corruption(O, hours_later(6), "time stamps", ()),
-    "stamps half an hour late": Corruption(O, hours_later(0.5), "time stamps", ()),
-    "stamps twice": Corruption(O, axis("time", lambda t: np.full_like(t, t[1])), "time stamps", ()),
-    "stamps that go back": Corruption(O, axis("time", lambda t: t[::-1]), "time stamps", ()),
-    "stamps without a calendar": Corruption(O, attribute("time", "units", "hours since analysis"), "time stamps", ()),
-    "a gap in latitude": Corruption(O, axis("lat", lambda y: np.where(np.arange(47) < 20, y, y + 1)), "axes", ()),
-    "a longitude twice": Corruption(O, axis("lon", lambda x: np.where(np.arange(25) == 12, x[11], x)), "axes", ()),
-    "truncated": Corruption(O, truncated, "file", ()),
-    "damaged inside": Corruption(O, damaged, "file", ()),
-    "latitude turned over": Corruption(O, axis("lat", lambda y: y[::-1]), "land", FIELDS),
-    "moved by five columns": Corruption(O, all_moved(lambda p: np.roll(p, 5, axis=-1)), "land", FIELDS),
-    "east is west": Corruption(O, all_moved(lambda p: p[..., ::-1]), "land", FIELDS),
+    "a level written twice": Corruption(SEA, copied_level, "repeated level", ("to",)),
+    "one height of 7.3 m": Corruption(SEA, height(too_high), "bounds", ("zos",)),
+    "stamps six hours late": Corruption(SEA, hours_later(6), "time stamps", ()),
+    "stamps half an hour late": Corruption(SEA, hours_later(0.5), "time stamps", ()),
+    "stamps twice": Corruption(SEA, axis("time", lambda t: np.full_like(t, t[1])), "time stamps", ()),
+    "stamps that go back": Corruption(SEA, axis("time", lambda t: t[::-1]), "time stamps", ()),
+    "stamps without a calendar": Corruption(SEA, attribute("time", "units", "hours since analysis"), "time stamps", ()),
+    "a gap in latitude": Corruption(SEA, axis("lat", lambda y: np.where(np.arange(47) < 20, y, y + 1)), "axes", ()),
+    "a longitude twice": Corruption(SEA, axis("lon", lambda x: np.where(np.arange(25) == 12, x[11], x)), "axes", ()),
+    "truncated": Corruption(SEA, truncated, "file", ()),
+    "damaged inside": Corruption(SEA, damaged, "file", ()),
+    "latitude turned over": Corruption(SEA, axis("lat", lambda y: y[::-1]), "land", FIELDS),
+    "moved by five columns": Corruption(SEA, all_moved(lambda p: np.roll(p, 5, axis=-1)), "land", FIELDS),
+    "east is west": Corruption(SEA, all_moved(lambda p: p[..., ::-1]), "land", FIELDS),
     "half a level missing": Corruption(
-        O, half_missing, "land", ("uo",)
+        SEA, half_missing, "land", ("uo",)
     ),
-    "yesterday's file again": Corruption(O, yesterday(*FIELDS), Check.STALE, ("to", "so", "uo", "vo", "zos")),
-    "one level of yesterday": Corruption(O, yesterday_at("water_temp", 100), Check.STALE, ("to",)),
-    "currents the other way": Corruption(O, times(-1, "water_u", "water_v"), Check.PATTERN, ("uo", "vo")),
-    "east and north exchanged": Corruption(O, exchanged("water_u", "water_v"), Check.PATTERN, ("uo", "vo")),
-    "heights upside down": Corruption(O, height(lambda real: -real), Check.BALANCE, ("zos",)),
-    "heights in feet": Corruption(O, height(lambda real: real * 3.28), Check.SPREAD, ("zos",)),
-    "currents in knots": Corruption(O, times(1.944, "water_u", "water_v"), Check.SPREAD, ("uo", "vo")),
-    "currents in km/h": Corruption(O, times(3.6, "water_u", "water_v"), Check.SPREAD, ("uo", "vo")),
-    "salinity in kg/kg": Corruption(O, times(0.001, "salinity"), "constant", ("so",)),
-    "temperature upside down": Corruption(O, upside_down, Check.SEASON, ("to",)),
-    "temperature and salinity exchanged": Corruption(O, exchanged("water_temp", "salinity"), Check.SEASON, ("to", "so")),
+    "yesterday's file again": Corruption(SEA, yesterday(*FIELDS), Check.STALE, ("to", "so", "uo", "vo", "zos")),
+    "one level of yesterday": Corruption(SEA, yesterday_at("water_temp", 100), Check.STALE, ("to",)),
+    "currents the other way": Corruption(SEA, times(-1, "water_u", "water_v"), Check.PATTERN, ("uo", "vo")),
+    "east and north exchanged": Corruption(SEA, exchanged("water_u", "water_v"), Check.PATTERN, ("uo", "vo")),
+    "heights upside down": Corruption(SEA, height(lambda real: -real), Check.BALANCE, ("zos",)),
+    "heights in feet": Corruption(SEA, height(lambda real: real * 3.28), Check.SPREAD, ("zos",)),
+    "currents in knots": Corruption(SEA, times(1.944, "water_u", "water_v"), Check.SPREAD, ("uo", "vo")),
+    "currents in km/h": Corruption(SEA, times(3.6, "water_u", "water_v"), Check.SPREAD, ("uo", "vo")),
+    "salinity in kg/kg": Corruption(SEA, times(0.001, "salinity"), "constant", ("so",)),
+    "temperature upside down": Corruption(SEA, upside_down, Check.SEASON, ("to",)),
+    "temperature and salinity exchanged": Corruption(SEA, SWAPPED, Check.SEASON, ("to", "so")),
     "a tenth of the anomaly": Corruption(
-        O, lambda file: values(file, "surf_el", lambda real, sea: np.nanmean(real) + (real - np.nanmean(real)) / 10),
+        SEA, lambda file: values(file, "surf_el", lambda real, sea: np.nanmean(real) + (real - np.nanmean(real)) / 10),
         Check.SPREAD, ("zos",),
     ),
-    "a bit flipped at depth": Corruption(O, one_level("water_temp", 500, one_cell(8.192)), Check.SPIKES, ("to",), LABEL),
-    "a tile of zeros": Corruption(O, one_level("water_temp", 50, block(0.0)), Check.LOCAL_JUMP, ("to",)),
-    "a transfer that broke off": Corruption(O, one_level("salinity", 20, broken_off), Check.LINES, ("so",)),
-    "noise": Corruption(O, one_level("water_temp", 30, noise), Check.JUMP, ("to",)),
-    "zeros for nulls": Corruption(O, one_level("water_u", 0, zeros_in(0.4)), Check.COMMON, ("uo",)),
+    "a bit flipped at depth": Corruption(SEA, BIT, Check.SPIKES, ("to",), LABEL),
+    "a tile of zeros": Corruption(SEA, one_level("water_temp", 50, block(0.0)), Check.LOCAL_JUMP, ("to",)),
+    "a transfer that broke off": Corruption(SEA, one_level("salinity", 20, broken_off), Check.LINES, ("so",)),
+    "noise": Corruption(SEA, one_level("water_temp", 30, noise), Check.JUMP, ("to",)),
+    "zeros for nulls": Corruption(SEA, one_level("water_u", 0, zeros_in(0.4)), Check.COMMON, ("uo",)),
     "saturated": Corruption(
-        O, one_level("water_temp", 0, lambda real: np.minimum(real, np.nanpercentile(real, 40))), Check.COMMON, ("to",)
+        SEA, one_level("water_temp", 0, saturated), Check.COMMON, ("to",)
     ),
-    "values of another place": Corruption(O, shifted_values(6), Check.PATTERN, ("uo", "vo")),
-    "pressure in hPa": Corruption(S, attribute("msl", "units", "hPa"), "units", ("msl",)),
-    "pressure a hundredth": Corruption(S, winds(lambda real: real / 100, "msl"), "bounds", ("msl",)),
-    "a gap in the wind": Corruption(S, wind_gap, "coverage", ("u10",)),
-    "no wind at all": Corruption(S, winds(lambda real: real * 0 + 1, "u10"), "constant", ("u10",)),
-    "yesterday's wind": Corruption(S, winds_of_yesterday, Check.STALE, ("u10", "v10", "msl")),
-    "a wind that broke off": Corruption(S, winds(broken_off, "v10"), Check.LINES, ("v10",)),
+    "values of another place": Corruption(SEA, shifted_values(6), Check.PATTERN, ("uo", "vo")),
+    "pressure in hPa": Corruption(AIR, attribute("msl", "units", "hPa"), "units", ("msl",)),
+    "pressure a hundredth": Corruption(AIR, winds(lambda real: real / 100, "msl"), "bounds", ("msl",)),
+    "a gap in the wind": Corruption(AIR, wind_gap, "coverage", ("u10",)),
+    "no wind at all": Corruption(AIR, winds(lambda real: real * 0 + 1, "u10"), "constant", ("u10",)),
+    "yesterday's wind": Corruption(AIR, winds_of_yesterday, Check.STALE, ("u10", "v10", "msl")),
+    "a wind that broke off": Corruption(AIR, winds(broken_off, "v10"), Check.LINES, ("v10",)),
 }  # fmt: skip
 OURS = {"water_temp": "to", "salinity": "so", "water_u": "uo", "water_v": "vo", "surf_el": "zos"}
 
