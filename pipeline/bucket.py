@@ -56,21 +56,13 @@ class Bucket:
 
     def find(self, path: str) -> tuple[bytes, str] | None:
         """Content and ETag of an object, or ``None``."""
+        return self._ask(f"read {path}", partial(self._read, path))
 
-        def read() -> tuple[bytes, str] | None:
-            try:
-                answer = self._client.get_object(Bucket=self.bucket, Key=self._key(path))
-            except ClientError as error:
-                if code(error) == "NoSuchKey":
-                    return None
-                raise
-            size, version = field(answer, "ContentLength"), str(field(answer, "ETag"))
-            data = answer["Body"].read()
-            if len(data) != size:
-                raise CutOff(missing=f"byte {size}")
-            return data, version
-
-        return self._ask(f"read {path}", read)
+    def part(self, path: str, first: int, end: int | None) -> bytes | None:
+        """Some bytes of an object, the last ones where ``first`` is below zero, or ``None``."""
+        wanted = f"bytes={first}" if first < 0 else f"bytes={first}-{'' if end is None else end - 1}"
+        found = self._ask(f"read a part of {path}", partial(self._read, path, Range=wanted))
+        return None if found is None else found[0]
 
     def write(self, path: str, data: bytes) -> None:
         """Put an object."""
@@ -134,6 +126,21 @@ class Bucket:
 
     def forget(self, leftover: str) -> None:
         """Nothing to remove."""
+
+    def _read(self, path: str, **request: str) -> tuple[bytes, str] | None:
+        try:
+            answer = self._client.get_object(Bucket=self.bucket, Key=self._key(path), **request)
+        except ClientError as error:
+            if code(error) == "NoSuchKey":
+                return None
+            raise
+        size, version = field(answer, "ContentLength"), str(field(answer, "ETag"))
+        if request:
+            field(answer, "ContentRange")
+        data = answer["Body"].read()
+        if len(data) != size:
+            raise CutOff(missing=f"byte {size}")
+        return data, version
 
     def _delete(self, paths: Sequence[str]) -> None:
         named = [{"Key": self._key(path)} for path in paths]

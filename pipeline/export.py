@@ -9,6 +9,7 @@ import xarray as xr
 
 from pipeline.edition import MANIFEST
 from pipeline.errors import StoreError
+from pipeline.opened import opened
 from pipeline.publish import Manifest
 from pipeline.shards import TIME_ATTRIBUTES
 from pipeline.store import Store
@@ -21,11 +22,12 @@ def to_netcdf(product_uri: str | Path, path: Path) -> Path:
     whole or not at all. ``StoreError`` where the product is not published or the file cannot be written.
     """
     edition_uri, _, name = str(product_uri).rstrip("/").rpartition("/")
-    created = Manifest.model_validate(Store(edition_uri or ".").read_json(MANIFEST)).created
+    store = Store(edition_uri or ".")
+    created = Manifest.model_validate(store.read_json(MANIFEST)).created
     date = f"{created:%Y-%m-%dT%H:%M:%SZ}"
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with xr.open_zarr(str(product_uri)) as dataset:
+        with opened(store, name) as dataset:
             dated = _described(dataset).assign_attrs(
                 date_created=date, date_issued=date, date_modified=date, date_metadata_modified=date
             )

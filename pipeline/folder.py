@@ -54,6 +54,17 @@ class Folder:
                 return None
         return data, hashlib.sha256(data).hexdigest()
 
+    def part(self, path: str, first: int, end: int | None) -> bytes | None:
+        """Some bytes of an object, the last ones where ``first`` is below zero, or ``None``."""
+        with _told(f"read {path}", self.root):
+            try:
+                with (self.root / path).open("rb") as file:
+                    size = file.seek(0, os.SEEK_END)
+                    file.seek(first if first >= 0 else max(0, size + first))
+                    return file.read(-1 if end is None else end - first)
+            except FileNotFoundError:
+                return None
+
     def write(self, path: str, data: bytes) -> None:
         """Put an object; readers see the old one or the new one, never half of it; safe on disk on return."""
         with _told(f"write {path} ({len(data)} bytes)", self.root), self._temporary(path, data) as temporary:

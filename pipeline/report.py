@@ -23,6 +23,7 @@ from pipeline import channels, drawing, landmask, regions
 from pipeline.cycle import Cycle
 from pipeline.drawing import DOTS_PER_INCH, INK, PALE
 from pipeline.grids import Grid
+from pipeline.opened import opened
 from pipeline.products import ProductEntry
 from pipeline.store import ObjectRecord, Store
 from pipeline.systems import System
@@ -55,7 +56,7 @@ def quicklooks(
         path = f"{prefix}/{entry.name}.zarr"
         if not store.exists(f"{path}/zarr.json"):
             continue
-        with xr.open_zarr(store.address(path), chunks=None) as product:
+        with opened(store, path) as product:
             for name, data in maps(product, entry, system, lead_days, sea_of(entry, system)):
                 yield store.write_bytes(f"{prefix}/quicklooks/{name}", data)
 

@@ -16,6 +16,7 @@ import xarray as xr
 
 from pipeline import products, report
 from pipeline.cycle import from_key
+from pipeline.opened import opened
 from pipeline.publish import Manifest
 from pipeline.store import ObjectRecord, Store
 from pipeline.systems import System
@@ -40,14 +41,12 @@ def score(
     where = from_key(manifest.system, manifest.cycle).revision_prefix(manifest.revision)
     with ExitStack() as stack:
 
-        def opened(product: str) -> xr.Dataset:
-            address = store.address(f"{where}/{manifest.products[product].path}")
-            dataset: xr.Dataset = stack.enter_context(xr.open_zarr(address, chunks=None))
-            return dataset
+        def published(product: str) -> xr.Dataset:
+            return stack.enter_context(opened(store, f"{where}/{manifest.products[product].path}"))
 
-        coarse = opened(products.OCEAN.name) if entry.surface_only else None
+        coarse = published(products.OCEAN.name) if entry.surface_only else None
         leads = [lead for lead in lead_days if 0 < lead <= manifest.lead_days]
-        return verify(opened(name), entry, system, truth, coarse=coarse, lead_days=leads, progress=progress)
+        return verify(published(name), entry, system, truth, coarse=coarse, lead_days=leads, progress=progress)
 
 
 def keep(store: Store, manifest: Manifest, name: str, system: System, scores: xr.Dataset) -> list[ObjectRecord]:

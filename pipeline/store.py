@@ -46,6 +46,7 @@ class Versioned(NamedTuple):
 class _Backend(Protocol):
     def address(self, path: str) -> str: ...
     def find(self, path: str) -> tuple[bytes, str] | None: ...
+    def part(self, path: str, first: int, end: int | None) -> bytes | None: ...
     def write(self, path: str, data: bytes) -> None: ...
     def create(self, path: str, data: bytes) -> bool: ...
     def swap(self, path: str, data: bytes, version: str) -> bool: ...
@@ -94,6 +95,13 @@ class Store:
         """Content and version of an object, or ``None`` where there is none."""
         found = self._backend.find(_relative(path))
         return None if found is None else Versioned(*found)
+
+    def find_part(self, path: str, first: int, end: int | None) -> bytes | None:
+        """The bytes of an object from ``first`` to before ``end`` (its end), or ``None`` where there is none.
+
+        ``first`` below zero: so many of the last bytes.
+        """
+        return self._backend.part(_relative(path), first, end)
 
     def read_bytes(self, path: str) -> bytes:
         """Content of an object; ``StoreError`` where there is none."""
