@@ -1,0 +1,246 @@
+"""What follows from what the archives have: first rung, wait, lower rung, give up; and a sensor that stops waiting."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import native_files as native
+import pytest
+
+from flows import sensing
+from pipeline import cycle, provenance, readiness
+from pipeline.errors import InputUnavailable
+from pipeline.ingest import ingest
+from pipeline.intake import Asked, Choice
+from pipeline.readiness import Readiness, Verdict
+from pipeline.sources import SOURCES, Native, Request, Sighting
+from pipeline.systems import CORAL_SEA, SYSTEMS, Ladder, Rung, System
+from pipeline.variables import Kind
+
+START = datetime(2023, 1, 1, tzinfo=UTC)
+EXPECTED, READY_BY, GIVE_UP = 4.0, 6.0, 9.0
+
+
+class Archive:
+    """An archive that has the start from a number of hours after it on; it counts who looks and who fetches."""
+
+    kinds: tuple[Kind, ...] = (Kind.OCEAN,)
+
+    def __init__(self, name: str, from_hours: float, *, refused: bool = False, age_hours: float = 0.0) -> None:
+        self.name = self.title = name
+        self.from_hours, self.refused, self.age_hours = from_hours, refused, age_hours
+        self.now, self.looks, self.fetches = START, 0, 0
+
+    def look(self, request: Request) -> Sighting:
+        self.looks += 1
+        there = self.now >= START + timedelta(hours=self.from_hours)
+        if self.refused:
+            return Sighting(False, None, "its list", f"{self.name} is damaged", refused=True)
+        newest = START - timedelta(hours=self.age_hours) if there else None
+        return Sighting(there, newest, "its list", f"{self.name} {'has it' if there else 'is late'}")
+
+    def fetch(self, request: Request) -> Native:
+        self.fetches += 1
+        raise InputUnavailable(self.name, found="nothing", where=self.name, action="wait")
+
+
+def system_of(*rungs: Rung, required: bool = True) -> System:
+    ladder = Ladder(kind=Kind.OCEAN, rungs=rungs, required=required, expected_by_hours=EXPECTED,
+                    ready_by_hours=READY_BY, give_up_hours=GIVE_UP)  # fmt: skip
+    return CORAL_SEA.model_copy(update={"ladders": (ladder,)})
+
+
+def looked(*archives: Archive, hours: float, wait: bool = True, usual: float = 0.0, every: bool = False,
+           required: bool = True) -> Readiness:  # fmt: skip
+    rungs = [Rung(source=item.name, maximum_age_days=7, usual_age_days=usual) for item in archives]
+    asked = Asked(
+        system_of(*rungs, required=required), cycle.cycle("coral-sea", "2023-01-01", 0), Kind.OCEAN, None, Path()
+    )
+    moment = START + timedelta(hours=hours)
+    for archive in archives:
+        archive.now = moment
+    return readiness.look(asked, moment, wait=wait, every=every, sources={item.name: item for item in archives})
+
+
+def test_the_first_rung_is_taken_as_soon_as_it_is_there() -> None:
+    found = looked(Archive("first", 0), Archive("second", 0), hours=1)
+    assert (found.verdict, found.rung, found.choice) == (Verdict.READY, 0, Choice())
+    assert len(found.rungs) == 1
+
+
+def test_until_its_time_only_the_first_rung_is_looked_at_and_waited_for() -> None:
+    second = Archive("second", 0)
+    found = looked(Archive("first", 99), second, hours=5.99)
+    assert (found.verdict, found.rung, found.until) == (Verdict.WAIT, None, START + timedelta(hours=READY_BY))
+    assert found.words == "waiting until 2023-01-01 06:00 UTC: first is late"
+    assert second.looks == 0
+
+
+def test_when_its_time_is_up_the_next_rung_is_taken_with_the_reason() -> None:
+    found = looked(Archive("first", 99), Archive("second", 99), Archive("third", 0), hours=6)
+    assert (found.verdict, found.rung) == (Verdict.TAKE, 2)
+    assert found.words == "take rung 2, third, because first is late; second is late"
+    assert found.choice == Choice(2, "not there by 2023-01-01 06:00 UTC (first: first is late; second: second is late)")
+
+
+def test_with_nothing_there_it_waits_until_it_gives_up() -> None:
+    found = looked(Archive("first", 99), Archive("second", 99), hours=8)
+    assert (found.verdict, found.until) == (Verdict.WAIT, START + timedelta(hours=GIVE_UP))
+    found = looked(Archive("first", 99), Archive("second", 99), hours=9)
+    assert (found.verdict, found.rung, found.choice) == (Verdict.GIVE_UP, None, Choice())
+    assert found.words == "given up, the forecast is not made: first is late; second is late"
+    optional = looked(Archive("first", 99), hours=9, required=False)
+    assert optional.words == "given up, its product is left out: first is late"
+
+
+def test_who_does_not_wait_takes_what_is_there() -> None:
+    assert looked(Archive("first", 99), Archive("second", 0), hours=1, wait=False).rung == 1
+    assert looked(Archive("first", 99), Archive("second", 99), hours=1, wait=False).verdict is Verdict.GIVE_UP
+
+
+def test_what_is_damaged_is_not_passed_over() -> None:
+    """A file that is still growing is waited for; afterwards it is a person's matter, not the next rung's."""
+    assert looked(Archive("first", 0, refused=True), Archive("second", 0), hours=5).verdict is Verdict.WAIT
+    found = looked(Archive("first", 0, refused=True), Archive("second", 0), hours=6)
+    assert (found.verdict, found.rung, found.choice) == (Verdict.LOOK, 0, Choice())
+    assert found.words == "rung 0, first, is there and cannot be used: first is damaged"
+
+
+def test_the_usual_lateness_of_an_archive_is_an_age_and_not_an_alarm() -> None:
+    found = looked(Archive("first", 0, age_hours=120), hours=1, usual=6)
+    assert (found.verdict, found.words) == (Verdict.READY, "ready, 120 h old as is usual")
+    later = looked(Archive("first", 0, age_hours=150), hours=1, usual=6)
+    assert later.words == "ready, 150 h old"
+
+
+def test_every_rung_is_looked_at_where_a_person_asks() -> None:
+    found = looked(Archive("first", 0), Archive("second", 99), hours=1, every=True)
+    assert [(rung.source, rung.ready) for rung in found.rungs] == [("first", True), ("second", False)]
+
+
+def test_looking_fetches_nothing() -> None:
+    archives = Archive("first", 99), Archive("second", 0)
+    looked(*archives, hours=7, every=True)
+    assert [archive.fetches for archive in archives] == [0, 0]
+
+
+class Clock:
+    """A clock that moves when it is waited on."""
+
+    def __init__(self, hours: float) -> None:
+        self.now, self.pauses = START + timedelta(hours=hours), list[float]()
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += timedelta(seconds=seconds)
+
+
+def sensed(clock: Clock, *archives: Archive) -> Readiness:
+    def look(moment: datetime) -> Readiness:
+        return looked(*archives, hours=(moment - START) / timedelta(hours=1))
+
+    return sensing.sensed(look, clock, clock.pause, random.Random(1))
+
+
+def test_the_sensor_sees_the_first_rung_within_the_longest_pause() -> None:
+    first, clock = Archive("first", 3), Clock(0)
+    found = sensed(clock, first, Archive("second", 0))
+    assert (found.verdict, found.rung) == (Verdict.READY, 0)
+    longest = timedelta(seconds=readiness.LONGEST_PAUSE_SECONDS * (1 + readiness.SPREAD))
+    assert START + timedelta(hours=3) <= clock.now <= START + timedelta(hours=3) + longest
+    assert first.looks <= 30
+
+
+def test_the_sensor_takes_the_next_rung_at_the_deadline_itself() -> None:
+    clock, second = Clock(0), Archive("second", 0)
+    found = sensed(clock, Archive("first", 99), second)
+    assert (found.verdict, found.rung) == (Verdict.TAKE, 1)
+    assert clock.now == START + timedelta(hours=READY_BY)
+    assert second.looks == 1
+
+
+def test_the_sensor_gives_up_at_its_time() -> None:
+    clock = Clock(0)
+    assert sensed(clock, Archive("first", 99), Archive("second", 99)).verdict is Verdict.GIVE_UP
+    assert clock.now == START + timedelta(hours=GIVE_UP)
+
+
+def test_pauses_grow_to_their_longest() -> None:
+    pauses = readiness.pauses(random.Random(0))
+    several = [next(pauses) for _ in range(20)]
+    assert 24 <= several[0] <= 36
+    assert all(480 <= pause <= 720 for pause in several[10:])
+
+
+def test_a_ladder_entered_at_a_lower_rung_says_why_on_the_product(tmp_path: Path) -> None:
+    """The reason goes with the record, from which the manifest, the attributes and status.json have it."""
+    (part,) = ingest(CORAL_SEA, Kind.SURFACE, START, inputs=None, scratch=tmp_path, first_rung=1,
+                     passed_over="not there by 2023-01-01 06:00 UTC (era5: late)")  # fmt: skip
+    (record,) = provenance.records(part)
+    assert (record.source, record.rung) == ("climatology", 1)
+    assert record.degraded == (
+        "u10, v10, t2m, msl and sp from climatology: not there by 2023-01-01 06:00 UTC (era5: late)"
+    )
+
+
+def test_a_usual_age_is_told_and_does_not_degrade(tmp_path: Path) -> None:
+    native.write_era5(tmp_path / "era5.nc")
+    rungs = (Rung(source="era5", maximum_age_days=7, usual_age_days=6),)
+    ladder = Ladder(kind=Kind.SURFACE, rungs=rungs, required=True)
+    system = CORAL_SEA.model_copy(update={"ladders": (ladder,)})
+    five, seven = (ingest(system, Kind.SURFACE, START + timedelta(days=days), inputs=str(tmp_path), scratch=tmp_path)
+                   for days in (5, 7))  # fmt: skip
+    (usual,), (late,) = provenance.records(five[0]), provenance.records(seven[0])
+    assert (usual.age_hours, usual.degraded) == (120.0, None)
+    assert "120 h old, as is usual for this archive" in usual.note
+    assert late.degraded is not None
+    assert "168 h old" in late.degraded
+
+
+def sighted(kind: Kind, source: str, folder: Path, day: int = 1, age_days: float = 0.0) -> Sighting:
+    when = datetime(2023, 1, day, tzinfo=UTC)
+    names = tuple(entry.name for entry in readiness.of_kind(kind))
+    return SOURCES[source].look(
+        Request(kind, when, names, CORAL_SEA.depths_m, CORAL_SEA.grid, str(folder), folder, maximum_age_days=age_days)
+    )
+
+
+def test_files_are_seen_by_their_headers(tmp_path: Path) -> None:
+    native.write_hycom(tmp_path / "hycom.nc")
+    native.write_era5(tmp_path / "era5.nc")
+    native.write_nobm(tmp_path / "nobm_20230101.nc")
+    for kind, source in ((Kind.OCEAN, "hycom"), (Kind.SURFACE, "era5"), (Kind.BIOGEOCHEMISTRY, "nobm")):
+        sighting = sighted(kind, source, tmp_path)
+        assert (sighting.ready, sighting.newest, sighting.how) == (True, START, "the files' headers"), source
+    assert not sighted(Kind.OCEAN, "hycom", tmp_path, day=2).ready
+    aged = sighted(Kind.SURFACE, "era5", tmp_path, day=6, age_days=7)
+    assert (aged.ready, aged.newest) == (True, START)
+    assert not sighted(Kind.SURFACE, "era5", tmp_path, day=6, age_days=4).ready
+
+
+def test_an_absent_folder_and_a_damaged_file_are_sightings(tmp_path: Path) -> None:
+    assert not sighted(Kind.OCEAN, "hycom", tmp_path / "absent").ready
+    path = native.write_hycom(tmp_path / "hycom.nc")
+    path.write_bytes(path.read_bytes()[:5000])
+    sighting = sighted(Kind.OCEAN, "hycom", tmp_path)
+    assert (sighting.ready, sighting.refused) == (False, True)
+    assert "whole netCDF file" in sighting.words
+
+
+def all_ladders() -> Sequence[tuple[System, Ladder]]:
+    return [(system, ladder) for system in SYSTEMS for ladder in system.ladders]
+
+
+@pytest.mark.parametrize(
+    ("system", "ladder"), all_ladders(), ids=lambda item: getattr(item, "name", item.__class__.__name__)
+)
+def test_ladders_leave_time_to_forecast(system: System, ladder: Ladder) -> None:
+    """What is waited for is decided on before the cycle is due."""
+    if system.schedule is not None:
+        assert ladder.give_up_hours < system.schedule.publish_by_hours
