@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputUnavailable
+from pipeline.ingest import ingest
+from pipeline.provenance import records
 from pipeline.sources import SOURCES, Native, Request
+from pipeline.systems import CORAL_SEA, Ladder, rungs
+from pipeline.variables import Kind
 from tests.archive_servers import hycom_world as w
 from tests.archive_servers import opendap
 from tests.archive_servers.proxy import Proxy
@@ -163,6 +167,20 @@ def test_an_allowed_age_takes_the_newest_day_there_is(server: Proxy, tmp_path: P
     answer = fetched("hycom-gofs", wanted)
     w.assert_true(answer, [w.ANALYSIS_DAY], wanted)
     assert answer.dataset["time"].values == [np.datetime64("2020-07-05T12", "ns")]
+
+
+def test_what_stands_in_is_told_on_the_record_of_the_input(world: w.World, server: Proxy, tmp_path: Path) -> None:
+    world.serve_whole("GLBy0.08/expt_93.0", "analysis", steps=[0, 1, 2, 3, 5, 6, 7])
+    ladder = Ladder(kind=Kind.OCEAN, rungs=rungs("hycom-gofs"), required=True)
+    system = CORAL_SEA.model_copy(update={"grid": w.GRID, "start_hour": 12, "ladders": (ladder,)})
+    archives = {"hycom-gofs": server.address}
+    (part,) = ingest(system, Kind.OCEAN, w.ANALYSIS_DAY, inputs=None, scratch=tmp_path, archives=archives)
+    (record,) = records(part)
+    assert (record.valid_time, record.age_hours) == (w.ANALYSIS_DAY - timedelta(hours=3), 3.0)
+    assert record.degraded is not None
+    assert record.degraded.startswith("to, so, uo, vo and zos from hycom-gofs: no step at 2020-07-05T12:00:00: the")
+    assert part["time"].values == np.datetime64("2020-07-05T09")
+    assert part["to"].dtype == np.float32
 
 
 @pytest.mark.server

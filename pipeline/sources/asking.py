@@ -47,7 +47,7 @@ class Answer(NamedTuple):
     url: str
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes | bytearray
 
 
 class DamagedAnswer(Exception):
@@ -67,7 +67,7 @@ class _Passing(Exception):
 
 
 class Asking:
-    """The requests of one fetch from one archive. ``moved_bytes``: of bodies, so far; ``state``: how far it is."""
+    """The requests of one fetch. ``moved_bytes``: of bodies so far, unpacked; ``state``: how far it is, in words."""
 
     def __init__(self, archive: str, deadline_seconds: float) -> None:
         self.archive, self.deadline_seconds = archive, deadline_seconds
@@ -82,7 +82,9 @@ class Asking:
             total=None, sock_connect=min(CONNECT_SECONDS, longest), sock_read=min(SILENCE_SECONDS, longest)
         )
         connector = aiohttp.TCPConnector(limit=CONNECTIONS)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, headers={"User-Agent": AGENT})
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=timeout, headers={"User-Agent": AGENT}, trust_env=True
+        )
         return self
 
     async def __aexit__(
@@ -146,7 +148,7 @@ class Asking:
                 self.moved_bytes += len(chunk)
                 if len(body) > most_bytes:
                     raise DamagedAnswer(f"more than the {most_bytes} bytes that were asked for")
-            return Answer(str(answer.url), answer.status, answer.headers, bytes(body))
+            return Answer(str(answer.url), answer.status, answer.headers, body)
 
     def _refuse(self, url: str, status: int, hops: int) -> NoReturn:
         moved = f" after {hops} redirections" if hops else ""

@@ -62,7 +62,7 @@ def attributes(text: str) -> dict[str, dict[str, Any]]:
     return {name: value for name, value in groups.items() if isinstance(value, dict)}
 
 
-def values(body: bytes) -> tuple[dict[str, NDArray[Any]], tuple[Array, ...]]:
+def values(body: bytes | bytearray) -> tuple[dict[str, NDArray[Any]], tuple[Array, ...]]:
     """The arrays of a ``.dods`` answer by name, and their declarations; not a byte may be missing or left over."""
     mark = _MARK.search(body, 0, 1 << 16)
     if not mark:
@@ -100,7 +100,7 @@ def _leaf(kind: str, name: str, brackets: str) -> Array:
     return Array((), name, kind, tuple(dim or name for dim, _ in dimensions), tuple(int(n) for _, n in dimensions))
 
 
-def _decoded(body: bytes, place: int, item: Array) -> tuple[NDArray[Any], int]:
+def _decoded(body: bytes | bytearray, place: int, item: Array) -> tuple[NDArray[Any], int]:
     if item.kind not in WIRE:
         raise ValueError(f"{item.name} is of type {item.kind}, which is not read")
     wire, count = np.dtype(WIRE[item.kind]), prod(item.shape)

@@ -187,10 +187,10 @@ async def _axis(asking: Asking, stored: Stored, name: str) -> NDArray[Any]:
     return np.frombuffer(body, classic.TYPES[variable.type_number]).astype(np.float64)
 
 
-async def _ranged(asking: Asking, uri: str, start: int, size: int, stored: Stored) -> bytes:
+async def _ranged(asking: Asking, uri: str, start: int, size: int, stored: Stored) -> bytes | bytearray:
     """Exactly these bytes of this version of the file."""
 
-    def check(answer: Answer) -> bytes:
+    def check(answer: Answer) -> bytes | bytearray:
         _check_range(answer, start, size, stored.size_bytes)
         return answer.body
 
@@ -205,11 +205,11 @@ def _range(start: int, size: int) -> dict[str, str]:
 def _first(size: int) -> Any:
     """A check of the first bytes: these, the file's size, and its version."""
 
-    def check(answer: Answer) -> tuple[bytes, int, str]:
+    def check(answer: Answer) -> tuple[bytes | bytearray, int, str]:
         total = int(answer.headers.get("Content-Range", "").rpartition("/")[2] or -1)
         _check_range(answer, 0, min(size, total), total)
         if not answer.body.startswith(b"CDF"):
-            raise DamagedAnswer(f"{answer.body[:4]!r} where a netCDF-3 file begins")
+            raise DamagedAnswer(f"{bytes(answer.body[:4])!r} where a netCDF-3 file begins")
         return answer.body, total, answer.headers.get("ETag", "")
 
     return check
