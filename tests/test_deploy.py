@@ -393,3 +393,13 @@ def test_goms_takes_the_commands_of_the_containers(manifests: list[dict[str, Any
     ours = {line for line in lines if line.startswith("goms ")}
     assert len(ours) >= 4
     assert {line: command_lines.complaint(line) for line in ours} == dict.fromkeys(ours)
+
+
+def test_workers_serve_work_pools_that_there_are() -> None:
+    from flows.deployments import POOLS
+
+    served = [json.loads(line.removeprefix("CMD ")) for line in DOCKERFILE.splitlines() if line.startswith("CMD ")]
+    served += [compose_file.command(service) for name, service in every_service() if name.startswith("worker")]
+    assert len(served) == 3
+    pools_and_kinds = [(words[words.index("--pool") + 1], words[words.index("--type") + 1]) for words in served]
+    assert [(name, kind) for name, kind in pools_and_kinds if name not in POOLS or POOLS[name].kind != kind] == []
