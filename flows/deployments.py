@@ -124,7 +124,7 @@ OF_THE_STORE = (
         {"apply": True}, ("housekeeping",), "27 3 * * *",
     ),
     Deployed(
-        "watch", "flows.scheduled.watch",
+        "watch", "flows.lookout.watch",
         "Looks at every system's freshness, writes status.json and alerts before a deadline is missed. Fires every "
         "quarter of an hour. It needs Prefect: goms watch, run by the machine's own timer, does not.",
         {}, ("watch",), "*/15 * * * *",

@@ -12,8 +12,7 @@ from prefect.states import Completed, Failed
 from flows import artifacts, clock, notify, runlog, scoring
 from flows import backfill as filled
 from flows import daily as journey
-from flows import watch as watching
-from flows.deployments import ALARM, DEGRADED, HELD, SKIPPED
+from flows.deployments import DEGRADED, HELD, SKIPPED
 from flows.holding import this_process
 from models.errors import ModelError
 from pipeline import cycle as cycles
@@ -143,26 +142,6 @@ def backfill(
     if failed:
         return Failed(message=f"{len(failed)} of {len(ended)} cycles, first {failed[0].cycle.key}: {failed[0].words}")
     return Completed(message=f"{sum(item.how == filled.PUBLISHED for item in ended)} published, of {len(ended)} asked")
-
-
-@flow(name="watch", flow_run_name="watch", persist_result=False)
-def watch(store: str | None = None) -> State[Any]:
-    """Look at every system once: its freshness, written as status.json, and alerts that were not sent yet.
-
-    Args:
-        store: What to look at; none: GOMS_STORE of the worker.
-    """
-    runlog.begin()
-    settings = Settings()
-    try:
-        found = watching.look(store or settings.store, notify.channels(settings, ()), settings)
-    except GomsError as error:
-        return Failed(message=str(error))
-    if found.lost is not None:
-        return Failed(message=str(found.lost))
-    if found.alarms:
-        return Completed(name=ALARM, message="; ".join(alarm.headline for alarm in found.alarms))
-    return Completed(message="all well")
 
 
 def cycle_of(system: System, day: str | None, fired: datetime) -> Cycle:
