@@ -120,10 +120,10 @@ def one_day(number: int, clock: Clock, folder: Path) -> Day:
     assert str(made.message).startswith("published r1"), made.message
     scored = scheduled.verification(SYSTEM, [1], return_state=True)
     assert scored.is_completed(), scored
+    clock.stamp(folder / "scratch", since)
     housekeeping()
     store = Store(Settings().store)
     check(store, day)
-    clock.stamp(folder / "scratch", since)
     return look(number, time.monotonic() - begun, store, folder)
 
 
