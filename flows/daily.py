@@ -13,7 +13,6 @@ from flows.stages import Run
 from pipeline import judgement, marks, publish, systems
 from pipeline.errors import InputUnavailable, UsageError
 from pipeline.journal import Event
-from pipeline.latest import advance_latest
 from pipeline.marks import Mark
 from pipeline.publish import Manifest
 from pipeline.settings import Settings
@@ -100,10 +99,11 @@ def check_start(run: Run, stage: str | None) -> None:
 
 
 def _again(run: Run) -> Outcome:
-    """What is published; a run that was killed before it moved ``latest`` is completed."""
+    """What is published; a run that was killed after its manifest is completed."""
     manifest = publish.read_manifest(run.opened, run.start, run.revision)
     assert manifest is not None
-    advance_latest(run.opened, run.start, run.revision)
+    publish.complete(run.opened, run.start, manifest)
+    stages.note_published(run, manifest)
     stages.tidy(run)
     return Outcome(run, manifest, new=False)
 

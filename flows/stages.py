@@ -129,8 +129,16 @@ def publication(run: Run, objects: Iterable[ObjectRecord], publish: Callable[[],
     seconds = time.monotonic() - begun
     progress().done(title, seconds, sum(item.size_bytes for item in objects))
     note(run, Event.STAGE, stage="publish", seconds=round(seconds, 3))
-    note(run, Event.PUBLISHED, words=f"r{manifest.revision}")
+    note_published(run, manifest)
     return manifest
+
+
+def note_published(run: Run, manifest: Manifest) -> None:
+    """Put into the journal that a revision was published, once."""
+    words = f"r{manifest.revision}"
+    told = {entry.words for entry in journal.read(run.opened, run.start) if entry.event is Event.PUBLISHED}
+    if words not in told:
+        note(run, Event.PUBLISHED, words=words)
 
 
 @contextmanager

@@ -119,9 +119,14 @@ def restart_of(edition: Edition, inputs_digest: str) -> Restart | None:
     return restart if whole else None
 
 
-def forget_restart(edition: Edition) -> None:
-    """Remove the edition's restart states: it is complete, or to be made from the beginning."""
-    edition.store.delete(_restart_prefix(edition))
+def forget_restart(store: Store, cycle: Cycle, revision: int) -> None:
+    """Remove a revision's restart states: it is complete, or to be made from the beginning."""
+    store.delete(restart_prefix(cycle, revision))
+
+
+def restart_prefix(cycle: Cycle, revision: int) -> str:
+    """Where a revision's restart states lie, relative to the store."""
+    return f"{cycle.run_prefix}/restart/r{revision}"
 
 
 def _check_unpublished(edition: Edition) -> None:
@@ -175,7 +180,7 @@ def _save_restart(edition: Edition, inputs_digest: str, day: ForecastDay, object
 
 
 def _restart_prefix(edition: Edition) -> str:
-    return f"{edition.cycle.run_prefix}/restart/r{edition.facts.revision}"
+    return restart_prefix(edition.cycle, edition.facts.revision)
 
 
 def _pointer(edition: Edition) -> str:

@@ -73,12 +73,18 @@ def publish(
         products = check(edition, objects, renew=renew, masks=masks)
         renew()
         there = _put_manifest(edition, _manifest(edition, objects, products, created))
-    content = to_json(there.model_dump(mode="json"))
-    made_from = marks.digest(*(f"{item.path} {item.sha256}" for item in there.objects))
-    marks.mark(edition.store, edition.cycle, "publish", made_from, [record(edition.manifest_path, content)])
-    advance_latest(edition.store, edition.cycle, edition.facts.revision)
-    forget_restart(edition)
+    complete(edition.store, edition.cycle, there)
     return there
+
+
+def complete(store: Store, cycle: Cycle, manifest: Manifest) -> None:
+    """What follows a manifest: its mark, ``latest``, and no restart states. A run killed on the way is completed so."""
+    path = f"{cycle.revision_prefix(manifest.revision)}/{MANIFEST}"
+    made_from = marks.digest(*(f"{item.path} {item.sha256}" for item in manifest.objects))
+    if marks.marked(store, cycle, "publish", made_from) is None:
+        marks.mark(store, cycle, "publish", made_from, [record(path, to_json(manifest.model_dump(mode="json")))])
+    advance_latest(store, cycle, manifest.revision)
+    forget_restart(store, cycle, manifest.revision)
 
 
 def published(store: Store, cycle: Cycle) -> int | None:
