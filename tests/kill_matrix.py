@@ -22,9 +22,11 @@ from journeys import contents
 from kill_points import POINTS, Point
 from onlooker import Onlooker, Seen
 
-from pipeline import cycle, publish
+from pipeline import cycle, journal, marks, publish
+from pipeline.journal import Event
 from pipeline.latest import latest
 from pipeline.store import Store
+from pipeline.variables import Kind
 
 FIRST, SECOND = "2023-01-01", "2023-01-02"
 CYCLE = cycle.cycle("small-sea", SECOND, 0)
@@ -50,6 +52,7 @@ class Row(NamedTuple):
     latest_now: str
     differing: list[str]
     left_over: list[str]
+    unsaid: list[str]
     seen: Seen
     seconds: float
     sentence: str
@@ -65,6 +68,7 @@ class Row(NamedTuple):
             f"latest stands at {self.latest_now}": self.latest_now != "20230102T00",
             f"differs from an undisturbed run: {self.differing}": bool(self.differing),
             f"left over: {self.left_over}": bool(self.left_over),
+            f"not said: {self.unsaid}": bool(self.unsaid),
             f"the reader never saw the forecast: {self.seen.latest}":
                 self.seen.latest not in (["20230101T00", "20230102T00"],),
         }  # fmt: skip
@@ -116,7 +120,7 @@ class Matrix:
         return Row(
             point, kind, killed.code, then, published, rerun.code, rerun.err.count("reused"), _newest(store),
             sorted(path for path in made.keys() | self._undisturbed if made.get(path) != self._undisturbed.get(path)),
-            _left_over(store), seen, time.monotonic() - begun, f"{killed.err[-300:]} / {rerun.err[-300:]}",
+            _left_over(store), _unsaid(store), seen, time.monotonic() - begun, f"{killed.err[-300:]} / {rerun.err[-300:]}",
         )  # fmt: skip
 
 
@@ -148,6 +152,14 @@ def _left_over(store: Store) -> list[str]:
     """What a published cycle needs no more: staged objects and restart states."""
     prefixes = (f"{CYCLE.run_prefix}/staged", f"{CYCLE.run_prefix}/restart")
     return [path for prefix in prefixes for path, _ in store.objects(prefix)]
+
+
+def _unsaid(store: Store) -> list[str]:
+    """What the marks and the journal of a published cycle must say and do not, or say twice."""
+    published = [entry for entry in journal.read(store, CYCLE) if entry.event is Event.PUBLISHED]
+    unmarked = [stage for stage in marks.STAGES if stage != Kind.BIOGEOCHEMISTRY and stage != Kind.FORCING
+                and marks.recorded(store, CYCLE, stage) is None]  # fmt: skip
+    return [f"{stage}'s mark" for stage in unmarked] + [f"published {len(published)} times"] * (len(published) != 1)
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:

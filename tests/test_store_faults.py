@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from fault_proxy import FAULTS, FaultProxy
 from forked import Forks
 from journeys import contents
 from s3_server import S3Server
+from small_disk import SmallDisk
 
 from pipeline import cycle, publish
 from pipeline.errors import StoreError
@@ -23,6 +25,7 @@ LOSS_SECONDS = float(os.environ.get("GOMS_LOSS_SECONDS", "8"))
 """How long the connection is lost; 60 s are tried by hand."""
 
 pytestmark = pytest.mark.server
+pytest_plugins = ("small_disk",)
 
 
 @pytest.fixture
@@ -187,3 +190,27 @@ def test_a_loss_beyond_patience_is_a_sentence_and_the_next_run_publishes(
     again = forks.run(DAY, s3_store).finish()
     assert again.code == 0, again.err
     assert published(s3_store) == published(both_days[0]) != {}
+
+
+# ------------------------------------------------------------------------------------------------------- full disk
+
+
+@pytest.mark.parametrize("left_kilobytes", [0, 60, 300, 700], ids=["at once", "taking in", "forecasting", "drawing"])
+def test_a_full_disk_is_a_sentence_shows_readers_nothing_and_once_freed_the_next_run_publishes(
+    forks: Forks, both_days: tuple[Store, Store], small_disk: SmallDisk, left_kilobytes: int
+) -> None:
+    store = Store(small_disk.folder / "store")
+    small_disk.leave(left_kilobytes)
+    answer = forks.run(DAY, store).finish()
+    assert answer.code == 6, answer
+    assert "needed free space to " in answer.sentence
+    assert "no space left on the device" in answer.sentence
+    assert "free space or move the store, then run again" in answer.sentence
+    assert "Traceback" not in answer.err
+    assert publish.published(store, CYCLE) is None
+    assert latest(store, "small-sea") is None
+    assert [path for path in Path(store.uri).glob(".incoming/*") if path.is_file()] == []
+    small_disk.free()
+    again = forks.run(DAY, store).finish()
+    assert again.code == 0, again.err
+    assert published(store) == published(both_days[0]) != {}
