@@ -9,10 +9,12 @@ angles as unit vectors; concentrations plainly, as mass or amount per volume.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from dask.base import compute
+from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from pipeline import coast, contracts, landmask, provenance
@@ -99,30 +101,36 @@ def _field(
     native: xr.DataArray, entry: Variable, weights: w.Weights, target: Target, same_source: bool, where: str
 ) -> tuple[Field, int]:
     """One variable on the grid, (depth,) rows, columns, and how many cells were filled at the coast."""
-    values = np.empty((len(target.depths_m) if entry.has_depth else 1, *target.grid.shape), dtype=np.float32)
-    filled = 0
+    tasks = []
     for level, slab in enumerate(_slabs(native, target.depths_m, where)):
         place = f"{where} at {target.depths_m[level]:g} m" if entry.has_depth else where
-        if target.mask is None:
-            values[level] = _everywhere(slab, entry, weights, place)
-        else:
-            shore = coast.Coast(target.mask[level], target.grid, same_source, target.ice)
-            values[level], cells = _on_ocean(slab, entry, weights, shore, place)
-            filled += cells
-    return (values if entry.has_depth else values[0]), filled
+        shore = None if target.mask is None else coast.Coast(target.mask[level], target.grid, same_source, target.ice)
+        tasks.append(delayed(_level, pure=False)(slab, entry, weights, shore, place))
+    done: tuple[tuple[Field, int], ...] = compute(*tasks)  # type: ignore[no-untyped-call]
+    values = np.stack([slab for slab, _ in done])
+    return (values if entry.has_depth else values[0]), sum(cells for _, cells in done)
 
 
-def _slabs(native: xr.DataArray, depths_m: tuple[float, ...], where: str) -> Iterator[Field]:
-    """The field's levels, each computed when it is asked for and not kept."""
+def _level(
+    slab: Field, entry: Variable, weights: w.Weights, shore: coast.Coast | None, where: str
+) -> tuple[Field, int]:
+    """One level on the grid, and how many cells were filled at the coast: what a thread or a worker does."""
+    if shore is None:
+        return _everywhere(slab, entry, weights, where), 0
+    return _on_ocean(slab, entry, weights, shore, where)
+
+
+def _slabs(native: xr.DataArray, depths_m: tuple[float, ...], where: str) -> Iterator[Any]:
+    """The field's levels, each lazily where the field is: read when it is regridded, and not kept."""
     if "depth" not in native.dims:
-        yield native.values
+        yield native.data
         return
     found = native["depth"].values
     if found.shape != (len(depths_m),) or not np.allclose(found, depths_m):
         needed = f"the {len(depths_m)} depths {depths_m[0]:g}..{depths_m[-1]:g} m"
         raise _refused(needed, f"{found.size}: {', '.join(f'{d:g}' for d in found)} m", where, "look at ingest")
     for level in range(len(depths_m)):
-        yield native.isel(depth=level).values
+        yield native.isel(depth=level).data
 
 
 def _on_ocean(slab: Field, entry: Variable, weights: w.Weights, shore: coast.Coast, where: str) -> tuple[Field, int]:

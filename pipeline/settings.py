@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     )
     scratch: Path = Field(default=Path("./build/scratch"), description="folder for files that a run may lose")
     threads: int = Field(default=2, ge=1, description="processor threads a run may use")
+    dask_scheduler: str | None = Field(
+        default=None, description="address of a dask scheduler whose workers regrid (tcp://host:8786); none: the run's "
+        "own threads"
+    )  # fmt: skip
     lease_seconds: int = Field(
         default=900, ge=10, description="how long a run holds its cycle without a sign of life, in seconds"
     )

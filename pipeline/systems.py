@@ -196,6 +196,11 @@ CORAL_SEA_TWIN = System(
 """Where the Coral Sea's model is trained and rehearsed: no real archive of that sea is long enough at hand."""
 
 _QUARTER_DEGREE = Grid(south=-90.0, west=0.0, latitude_step=0.25, longitude_step=0.25, rows=720, columns=1440)
+_ERA5 = {"maximum_age_days": 7.0, "usual_age_days": 6.0}
+"""ERA5's preliminary product is five to six days behind; one day more for a day on which it is late."""
+_NIGHT = {"expected_by_hours": 18.0, "ready_by_hours": 20.0, "give_up_hours": 22.0}
+"""The daily run fires 18 hours after the start. Two hours for the first rung and two for any leave two before the
+cycle is due."""
 GLOBAL_QUARTER_DEGREE = System(
     name="global-quarter-degree", title="AI-GOMS's own grid, global, 1/4 degree", region="Global ocean",
     grid=_QUARTER_DEGREE,
@@ -204,10 +209,22 @@ GLOBAL_QUARTER_DEGREE = System(
     kuroshio_grid=_QUARTER_DEGREE.window(south=21.2, north=51.1, west=124.6, east=182.1).refined(3),
     start_hour=12, real_ocean=True,
     ladders=(
-        Ladder(kind=Kind.OCEAN, rungs=rungs("hycom"), required=True),
-        Ladder(kind=Kind.SURFACE, rungs=rungs("era5", "climatology", maximum_age_days=7.0), required=True),
-        Ladder(kind=Kind.WAVES, rungs=rungs("era5", maximum_age_days=7.0), required=False),
-        Ladder(kind=Kind.BIOGEOCHEMISTRY, rungs=rungs("nobm"), required=False),
+        Ladder(
+            kind=Kind.OCEAN, required=True, **_NIGHT, rungs=rungs("hycom-espc", "hycom-gofs", "hycom", "copernicus")
+        ),
+        Ladder(
+            kind=Kind.SURFACE, required=True, **_NIGHT,
+            rungs=(*rungs("era5-arco", "era5-cds", "era5", **_ERA5), *rungs("ifs", "gfs", "climatology")),
+        ),
+        Ladder(
+            kind=Kind.WAVES, required=False, **_NIGHT,
+            rungs=(*rungs("era5-arco", "era5-cds", "era5", **_ERA5), *rungs("copernicus", "ifs"),
+                   *rungs("own-forecast", maximum_age_days=5.0)),
+        ),
+        Ladder(
+            kind=Kind.BIOGEOCHEMISTRY, required=False,
+            rungs=(*rungs("nobm"), *rungs("own-forecast", maximum_age_days=30.0), *rungs("copernicus", "climatology")),
+        ),
     ),
     products=p.PRODUCTS,
     schedule=Schedule(
