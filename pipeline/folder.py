@@ -38,7 +38,7 @@ class Folder:
     """Objects under a root folder. Paths are relative, with ``/``; names that start with a dot are not objects."""
 
     def __init__(self, root: Path, permit: Callable[[], None] = lambda: None) -> None:
-        """``permit`` is asked right before every change, when nothing but the change itself is left to do."""
+        """``permit`` is asked before anything is written, and again when only the change itself is left to do."""
         self.root, self._permit = root, permit
 
     def address(self, path: str) -> str:
@@ -149,6 +149,7 @@ class Folder:
 
     @contextmanager
     def _temporary(self, path: str, data: bytes) -> Iterator[Path]:
+        self._permit()
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         incoming = self.root / INCOMING

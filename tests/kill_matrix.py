@@ -120,7 +120,8 @@ class Matrix:
         return Row(
             point, kind, killed.code, then, published, rerun.code, rerun.err.count("reused"), _newest(store),
             sorted(path for path in made.keys() | self._undisturbed if made.get(path) != self._undisturbed.get(path)),
-            _left_over(store), _unsaid(store), seen, time.monotonic() - begun, f"{killed.err[-300:]} / {rerun.err[-300:]}",
+            _left_over(store), _unsaid(store), seen, time.monotonic() - begun,
+            f"{killed.err[-300:]} / {rerun.err[-300:]}",
         )  # fmt: skip
 
 

@@ -156,7 +156,7 @@ class _Trigger:
         self._here.open = value
 
     def at(self, when: str) -> bool:
-        return self.open and self.point.when == when
+        return self.open and not self.fired and self.point.when == when
 
     def fire(self) -> None:
         self.fired = True
