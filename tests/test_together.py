@@ -67,7 +67,8 @@ def together(place: Machine) -> Iterator[Machine]:
             servers = ["prefect", "prefect-services"]
         begun = stack.enter_context(composed.started(place, "s3", "bucket", *servers))
         assert begun["bucket"].wait(composed.PATIENCE_SECONDS) == 0, place.log("bucket")
-        stack.enter_context(composed.started(place, *SERVICES))
+        begun |= stack.enter_context(composed.started(place, *SERVICES))
+        assert begun["deploy"].wait(composed.PATIENCE_SECONDS) == 0, place.log("deploy")
         yield place
 
 
