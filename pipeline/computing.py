@@ -9,6 +9,9 @@ import dask
 
 from pipeline.errors import UsageError
 
+CONNECT_SECONDS = 30
+"""How long a scheduler may take to answer at first."""
+
 
 @contextmanager
 def on(scheduler: str | None, threads: int) -> Iterator[None]:
@@ -28,7 +31,7 @@ def on(scheduler: str | None, threads: int) -> Iterator[None]:
             action="install it: pip install 'goms[cluster]'",
         ) from error  # fmt: skip
     try:
-        client = Client(scheduler, timeout="30s", set_as_default=True)
+        client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=True)  # type: ignore[no-untyped-call]
     except OSError as error:
         raise UsageError(
             "a dask scheduler", found="no answer", where=f"GOMS_DASK_SCHEDULER={scheduler}",
