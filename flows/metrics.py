@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 
@@ -66,20 +67,19 @@ def show(system: str | None, store: str | None) -> None:
 
 
 def serve(system: str | None, store: str | None, port: int, address: str) -> None:
-    """Answer scrapes until the process is ended."""
+    """Answer scrapes until SIGTERM or Ctrl-C."""
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
     collector = StoreFigures(Store(store or Settings().store), wanted_systems(system))
     server, thread = start_http_server(port, address, _registry(collector))
     logs.event(f"figures at http://{address}:{server.server_port}/metrics")
     print(f"http://{address}:{server.server_port}/metrics", flush=True)
-    try:
-        while True:
-            collector.look_slowly()
-            time.sleep(SLOW_SECONDS)
-    except KeyboardInterrupt:
-        return
-    finally:
-        server.shutdown()
-        thread.join()
+    collector.look_slowly()
+    while not ended.wait(SLOW_SECONDS):
+        collector.look_slowly()
+    server.shutdown()
+    thread.join()
 
 
 def _registry(collector: StoreFigures) -> CollectorRegistry:

@@ -86,7 +86,7 @@ def test_figures_are_scraped_from_this_machine_alone(goms: Goms, both_days: tupl
         assert answer.headers["Content-Type"].startswith("text/plain")
         found = values(answer.read().decode())
     assert one(found, "goms_latest_revision", system="small-sea") == 1
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     assert finish(process).code == 0
 
 
