@@ -32,12 +32,14 @@ from pipeline.sources import Native, Request, Sighting, Term
 from pipeline.sources import holdings as h
 from pipeline.sources.copernicus_catalogue import CATALOGUE, log_in, store_of
 from pipeline.sources.cubes import Cube, Place
-from pipeline.sources.era5 import BEARING, LENGTH, SECONDS
-from pipeline.sources.hycom import CELSIUS, PRACTICAL, SPEED
+from pipeline.sources.era5 import BEARING, LENGTH, SECONDS, SPEED
 from pipeline.sources.transfer import Part, shown
 from pipeline.sources.vertical import at_depths, bracketing, in_situ
 from pipeline.variables import Kind
 
+CELSIUS = dict.fromkeys(("degrees_C", "degree_C", "degC"), (1.0, 0.0))
+PRACTICAL = dict.fromkeys(("1e-3", "0.001", "1", "psu"), (1.0, 0.0))
+"""Spellings of the practical salinity scale, which has no unit: 1e-3 is the old way to write it, not a factor."""
 CHLOROPHYLL = dict.fromkeys(("mg m-3", "mg/m3"), (1.0, 0.0))
 IRON = dict.fromkeys(("mmol m-3", "mmol/m3"), (1000.0, 0.0))
 NITRATE = dict.fromkeys(("mmol m-3", "mmol/m3"), (1.0, 0.0))

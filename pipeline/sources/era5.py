@@ -26,9 +26,13 @@ from pipeline.sources import holdings as h
 from pipeline.sources.netcdf import scan
 from pipeline.variables import Kind
 
-SPEED = dict.fromkeys(("m s**-1", "m s-1", "m/s"), (1.0, 0.0))
-KELVIN, PASCAL, LENGTH, SECONDS = ({unit: (1.0, 0.0)} for unit in ("K", "Pa", "m", "s"))
-BEARING = dict.fromkeys(("Degree true", "degree true", "degrees", "degree", "degree_true"), (1.0, 0.0))
+Units = Mapping[str, tuple[float, float]]
+SPEED: Units = dict.fromkeys(("m s**-1", "m s-1", "m/s"), (1.0, 0.0))
+KELVIN: Units = {"K": (1.0, 0.0)}
+PASCAL: Units = {"Pa": (1.0, 0.0)}
+LENGTH: Units = {"m": (1.0, 0.0)}
+SECONDS: Units = {"s": (1.0, 0.0)}
+BEARING: Units = dict.fromkeys(("Degree true", "degree true", "degrees", "degree", "degree_true"), (1.0, 0.0))
 
 LEXICON: Mapping[str, Term] = {
     "u10": Term("u10", SPEED),

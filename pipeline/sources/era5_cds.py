@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 import zipfile
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from pipeline.errors import InputRefused, InputUnavailable
 from pipeline.settings import Settings
 from pipeline.sources import Native, Request, Sighting, killable
 from pipeline.sources.era5 import Era5Source
+from pipeline.sources.netcdf import reading
 from pipeline.sources.transfer import fetch_one, shown, unavailable
 from pipeline.variables import Kind
 
@@ -71,7 +73,7 @@ class Era5CdsSource:
                 action="wait for the archive, or take the next rung",
             )  # fmt: skip
         folder = self._fetched(request, instant, key, end)
-        native = Era5Source().fetch(request._replace(inputs=str(folder)))
+        native = _read(request, folder)
         base = f"{_address(request)}/{DATASET}"
         files = [record.model_copy(update={"uri": f"{base}#{Path(record.uri).name}"}) for record in native.files]
         return native._replace(files=tuple(files))
@@ -87,6 +89,17 @@ class Era5CdsSource:
             killable.run(retrieve, _address(request), key, wanted, str(partial / "era5.nc"), deadline_seconds=left)
             partial.rename(folder)
         return folder
+
+
+def _read(request: Request, folder: Path) -> Native:
+    """The files' values, in memory; files that are not what they should be are removed, to be asked for again."""
+    try:
+        native = Era5Source().fetch(request._replace(inputs=str(folder)))
+        with reading(native.files):
+            return native._replace(dataset=native.dataset.load())
+    except InputRefused:
+        shutil.rmtree(folder)
+        raise
 
 
 def asked(request: Request, instant: datetime) -> dict[str, Any]:
@@ -127,10 +140,17 @@ def retrieve(address: str, key: str, job: dict[str, Any], target: str) -> None:
         client = Client(url=address, key=key, progress=False, maximum_tries=TRIES, retry_after=PAUSE_SECONDS,
                         sleep_max=LONGEST_POLL_SECONDS, timeout=SILENCE_SECONDS)  # fmt: skip
         client.retrieve(DATASET, job, target)
-    except (requests.RequestException, DownloadError, LinkError, ProcessingFailedError, OSError) as error:
+    except (
+        requests.RequestException,
+        DownloadError,
+        LinkError,
+        ProcessingFailedError,
+        OSError,
+        AssertionError,
+    ) as error:  # fmt: skip  (it asserts that what it fetched has the length it should have)
         words = " / ".join(filter(None, map(str.strip, str(error).splitlines()))) or type(error).__name__
         raise unavailable("the Climate Data Store", words[:LONGEST_WORDS], address) from error
-    except (KeyError, ValueError, TypeError, AssertionError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise InputRefused(
             "the Climate Data Store's answer about a job", found=f"{type(error).__name__}: {error}", where=address,
             action="wait, or look whether its interface has changed",

@@ -1,0 +1,120 @@
+"""Yesterday's own published forecast as today's start: the right lead day, held to the manifest, with its age."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_goms
+import xarray as xr
+
+from pipeline import landmask, systems
+from pipeline.errors import InputRefused, InputUnavailable
+from pipeline.ingest import ingest
+from pipeline.provenance import records
+from pipeline.sources import Request
+from pipeline.sources.climatology import ClimatologySource
+from pipeline.sources.own_forecast import OwnForecastSource
+from pipeline.store import Store
+from pipeline.systems import Ladder, rungs
+from pipeline.variables import Kind
+
+LAST = datetime(2023, 1, 2, tzinfo=UTC)
+"""The start of the newest forecast in the store; its waves are of that very hour."""
+SYSTEM = small_goms.SMALL_SEA
+
+
+@pytest.fixture
+def store(
+    both_days: tuple[Store, Store], small_sea: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Store:
+    """A store of one's own with two days' forecasts, in a process that knows the small sea."""
+    monkeypatch.setattr(landmask, "FOLDER", small_sea[1])
+    monkeypatch.setattr(systems, "SYSTEMS", (*systems.SYSTEMS, SYSTEM))
+    shutil.copytree(both_days[1].address(""), tmp_path / "store")
+    return Store(tmp_path / "store")
+
+
+def asked(store: Store, tmp_path: Path, when: datetime, **changes: object) -> Request:
+    request = Request(Kind.WAVES, when, ("swh", "mwp", "mwd"), SYSTEM.depths_m, SYSTEM.wave_grid, None, tmp_path,
+                      maximum_age_days=3.0, system="small-sea", store=store.uri)  # fmt: skip
+    return request._replace(**changes)
+
+
+def published(store: Store, day: str, lead: int) -> xr.Dataset:
+    return xr.open_zarr(store.address(f"small-sea/cycles/{day}T00/r1/waves.zarr"), consolidated=False).isel(time=lead)
+
+
+@pytest.mark.parametrize("lead", [1, 2])
+def test_the_lead_day_that_is_valid_then_is_the_start(lead: int, store: Store, tmp_path: Path) -> None:
+    native = OwnForecastSource().fetch(asked(store, tmp_path, LAST + timedelta(days=lead)))
+    expected = published(store, "20230102", lead)
+    assert expected["time"].values == native.dataset["time"].values[0]
+    for name in ("swh", "mwp", "mwd"):
+        np.testing.assert_array_equal(native.dataset[name].values[0], expected[name].values)
+    assert native.analysed == LAST
+    assert native.note == f"own forecast of 20230102T00 r1, lead day {lead}; begun from era5 of 2023-01-02T00Z"
+
+
+def test_it_is_never_taken_for_an_analysis(store: Store, tmp_path: Path) -> None:
+    """On the ladder's first rung, valid at the very start, and yet degraded with its age in hours."""
+    ladder = Ladder(kind=Kind.WAVES, rungs=rungs("own-forecast", maximum_age_days=3.0), required=False)
+    system = SYSTEM.model_copy(update={"ladders": (ladder,)})
+    (part,) = ingest(system, Kind.WAVES, LAST + timedelta(days=2), inputs=None, scratch=tmp_path, store=store.uri)
+    (record,) = records(part)
+    assert (record.valid_time, record.age_hours) == (LAST + timedelta(days=2), 48.0)
+    assert record.degraded == "swh, mwp and mwd from own-forecast forecast from 2023-01-02T00Z, 48 h old"
+
+
+def test_a_chain_of_own_forecasts_is_as_old_as_its_beginning(store: Store, tmp_path: Path) -> None:
+    """A manifest whose waves were themselves an own forecast, begun three days before from ERA5."""
+    path = "small-sea/cycles/20230102T00/r1/manifest.json"
+    manifest = store.read_json(path)
+    for record in manifest["facts"]["inputs"]:
+        if record["kind"] == "waves":
+            note = "own forecast of 20230101T00 r1, lead day 1; begun from era5 of 2022-12-30T00Z"
+            record |= {"source": "own-forecast", "age_hours": 72.0, "note": note}
+    store.write_bytes(path, json.dumps(manifest).encode())
+    when = LAST + timedelta(days=1)
+    native = OwnForecastSource().fetch(asked(store, tmp_path, when, maximum_age_days=5.0))
+    assert native.analysed == LAST - timedelta(days=3)
+    assert native.note.endswith("begun from era5 of 2022-12-30T00Z")
+    older = OwnForecastSource().fetch(asked(store, tmp_path, when))
+    assert older.note.startswith("own forecast of 20230101T00 r1, lead day 2")
+
+
+def test_bytes_that_are_not_the_manifest_s_are_refused(store: Store, tmp_path: Path) -> None:
+    paths = [path for path, _ in store.objects("small-sea/cycles/20230102T00/r1/waves.zarr/swh") if "/c/1/" in path]
+    assert len(paths) == 1
+    data = bytearray(store.read_bytes(paths[0]))
+    data[len(data) // 2] ^= 1
+    store.write_bytes(paths[0], bytes(data))
+    with pytest.raises(InputRefused, match="SHA-256"):
+        OwnForecastSource().fetch(asked(store, tmp_path, LAST + timedelta(days=1)))
+
+
+def test_what_is_not_published_is_not_there(store: Store, tmp_path: Path) -> None:
+    source, when = OwnForecastSource(), LAST + timedelta(days=1)
+    assert source.look(asked(store, tmp_path, when)).ready
+    store.delete("small-sea/cycles/20230102T00/r1/manifest.json")
+    assert source.fetch(asked(store, tmp_path, when)).note.startswith("own forecast of 20230101T00")
+    late = asked(store, tmp_path, when + timedelta(days=30))
+    assert not source.look(late).ready
+    with pytest.raises(InputUnavailable, match="none published that reaches it"):
+        source.fetch(late)
+    with pytest.raises(InputUnavailable, match="store"):
+        source.fetch(asked(store, tmp_path, when)._replace(store=None))
+
+
+def test_a_climatology_of_waves_is_of_the_twin_alone_and_says_so(tmp_path: Path) -> None:
+    twin, real = systems.system("twin"), systems.system("global-quarter-degree")
+    request = Request(Kind.WAVES, LAST, ("swh", "mwp", "mwd"), (), twin.wave_grid, None, tmp_path, system=twin.name)
+    native = ClimatologySource().fetch(request)
+    assert native.note == "day-of-year mean of the synthetic twin's waves"
+    assert np.array_equal(~np.isnan(native.dataset["swh"].values[0]), landmask.array_mask(twin, "waves"))
+    with pytest.raises(InputUnavailable, match="only the synthetic twin's is packaged"):
+        ClimatologySource().fetch(request._replace(system=real.name, grid=real.wave_grid))
