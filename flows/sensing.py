@@ -48,9 +48,9 @@ def asked(run: Run, kind: Kind) -> Asked:
 def rung_for(run: Run, kind: Kind) -> Choice:
     """The rung that a kind of input is taken from, and why not a higher one; waits for it where the run may.
 
-    What has been taken in already is not looked for again.
+    What has been taken in already is not looked for again; the weather of the days to come is never waited for.
     """
-    if marks.recorded(run.opened, run.start, kind.value) is not None:
+    if kind is Kind.FORCING or marks.recorded(run.opened, run.start, kind.value) is not None:
         return FIRST
     wait = WAITING.get()
     found = sensed(lambda moment: readiness.look(asked(run, kind), moment, wait=wait, store=run.store))

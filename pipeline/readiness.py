@@ -127,8 +127,9 @@ def _seen(
 def _sighted(asked: Asked, rung: Rung, store: str | None, sources: Mapping[str, Source]) -> Sighting:
     if rung.source not in sources:
         return Sighting(False, None, "the list of sources", f"no source is called {rung.source}")
+    wanted = Kind.SURFACE if asked.kind is Kind.FORCING else asked.kind
     request = Request(
-        asked.kind, asked.cycle.start.astimezone(UTC), tuple(entry.name for entry in of_kind(asked.kind)),
+        asked.kind, asked.cycle.start.astimezone(UTC), tuple(entry.name for entry in of_kind(wanted)),
         asked.system.depths_m, asked.system.grid_of(asked.kind), asked.inputs, asked.scratch, asked.seed,
         rung.maximum_age_days, archives=asked.archives, cache=asked.cache, system=asked.system.name, store=store,
     )  # fmt: skip
