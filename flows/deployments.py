@@ -70,8 +70,8 @@ class Deployed(NamedTuple):
 
 
 def scheduled_systems() -> tuple[System, ...]:
-    """The systems that are made every day."""
-    return tuple(entry for entry in systems.SYSTEMS if entry.schedule is not None)
+    """The systems that are made every day: those with a schedule and a model; others are deployed where named."""
+    return tuple(entry for entry in systems.SYSTEMS if entry.schedule is not None and entry.checkpoint is not None)
 
 
 def deployments(wanted: Iterable[System]) -> tuple[Deployed, ...]:
