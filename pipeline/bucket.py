@@ -20,6 +20,9 @@ CONNECT_SECONDS, READ_SECONDS = 10, 60
 DELETED_AT_ONCE = 1000
 """Objects in one request to delete: the most that S3 takes."""
 
+RACES = 20
+"""Lost races after which a put gives up: each loss means that somebody else put the same object."""
+
 _LOADER = create_loader()  # S3's description is large: it is read once a process, not once a store
 
 Answer = TypeVar("Answer")
@@ -29,11 +32,14 @@ class Bucket:
     """Objects on S3 under a prefix. Puts are single requests, never multipart.
 
     A request that failed in a way that may pass is made again for ``patience_seconds``; the last one may take
-    ``CONNECT_SECONDS + READ_SECONDS`` on top. ``permit`` is asked before every try that changes something.
+    ``CONNECT_SECONDS + READ_SECONDS`` on top.
+
+    ``permit`` is asked before every try that changes something. Whoever needs one may be paused in the middle of a
+    request and end it much later: every put is then made only over what the writer has seen.
     """
 
     def __init__(
-        self, bucket: str, prefix: str, patience_seconds: float = 0.0, permit: Callable[[], None] = lambda: None
+        self, bucket: str, prefix: str, patience_seconds: float = 0.0, permit: Callable[[], None] | None = None
     ) -> None:
         self.bucket, self.prefix = bucket, prefix
         self._patience_seconds, self._permit = patience_seconds, permit
@@ -66,8 +72,11 @@ class Bucket:
 
     def write(self, path: str, data: bytes) -> None:
         """Put an object."""
-        put = partial(self._client.put_object, Bucket=self.bucket, Key=self._key(path), Body=data)
-        self._change(f"write {path} ({len(data)} bytes)", put)
+        if self._permit is None:
+            put = partial(self._client.put_object, Bucket=self.bucket, Key=self._key(path), Body=data)
+            self._change(f"write {path} ({len(data)} bytes)", put)
+        elif not self.create(path, data):
+            self._replace(path, data)
 
     def create(self, path: str, data: bytes) -> bool:
         """Put an object only if there is none (``If-None-Match: *``)."""
@@ -126,6 +135,18 @@ class Bucket:
 
     def forget(self, leftover: str) -> None:
         """Nothing to remove."""
+
+    def _replace(self, path: str, data: bytes) -> None:
+        for _ in range(RACES):
+            found = self.find(path)
+            if found is not None and found[0] == data:
+                return
+            if self.create(path, data) if found is None else self.swap(path, data, found[1]):
+                return
+        raise StoreError(
+            f"to write {path}", found=f"{RACES} lost races", where=f"the bucket {self.bucket}",
+            action="see who else writes there, then run again",
+        )  # fmt: skip
 
     def _read(self, path: str, **request: str) -> tuple[bytes, str] | None:
         try:
@@ -194,7 +215,8 @@ class Bucket:
 
     def _change(self, doing: str, request: Callable[[], Answer], tries: Tries | None = None) -> Answer:
         def permitted() -> Answer:
-            self._permit()
+            if self._permit is not None:
+                self._permit()
             return request()
 
         return self._ask(doing, permitted, tries)

@@ -37,9 +37,9 @@ _SENTENCES = {
 class Folder:
     """Objects under a root folder. Paths are relative, with ``/``; names that start with a dot are not objects."""
 
-    def __init__(self, root: Path, permit: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, root: Path, permit: Callable[[], None] | None = None) -> None:
         """``permit`` is asked before anything is written, and again when only the change itself is left to do."""
-        self.root, self._permit = root, permit
+        self.root, self._permit = root, permit or (lambda: None)
 
     def address(self, path: str) -> str:
         """What other programs open the object or prefix by."""
