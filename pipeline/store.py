@@ -69,7 +69,7 @@ class Store:
     """
 
     def __init__(
-        self, uri: str | Path, permit: Callable[[], None] = lambda: None, *, patience_seconds: float | None = None
+        self, uri: str | Path, permit: Callable[[], None] | None = None, *, patience_seconds: float | None = None
     ) -> None:
         self.uri = str(uri).rstrip("/") if not str(uri).endswith("://") else str(uri)
         scheme, separator, rest = self.uri.partition("://")
@@ -198,7 +198,7 @@ def _relative(path: str) -> str:
     return path.rstrip("/")
 
 
-def _bucket(rest: str, permit: Callable[[], None], patience_seconds: float | None) -> Bucket:
+def _bucket(rest: str, permit: Callable[[], None] | None, patience_seconds: float | None) -> Bucket:
     bucket, _, prefix = rest.partition("/")
     if not bucket:
         raise UsageError("a bucket", found="s3:// alone", where="the store's URI", action="write s3://bucket/prefix")
