@@ -24,7 +24,7 @@ IMPORTED = (
     "flows.cli", "flows.operations", "flows.daily", "flows.server", "pipeline.report", "pipeline.bucket",
     "prefect.flow_engine", "prefect.task_engine", "prefect.concurrency.services", "prefect.telemetry.run_telemetry",
     "prefect.utilities.visualization", "anyio._backends._asyncio", "fastapi", "psutil", "rich._emoji_codes",
-    "dask.array", "dask.threaded", "dask.multiprocessing", "xarray.computation.nanops", "pint", "s3fs", "netCDF4",
+    "dask.array", "dask.threaded", "dask.multiprocessing", "xarray.computation.nanops", "s3fs", "netCDF4",
     "scipy.fftpack", "cmocean", "matplotlib.backends.backend_agg", "PIL.JpegImagePlugin", "PIL.GifImagePlugin",
 )  # fmt: skip
 """What a run imports on its way, at the latest when it needs it."""
