@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ("journeys", "forked", "kill_matrix", "s3_server")
+pytest_plugins = ("journeys", "forked", "kill_matrix", "s3_server", "small_disk")
 
 ROOT = Path(__file__).parents[1]
 

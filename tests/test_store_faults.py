@@ -25,7 +25,6 @@ LOSS_SECONDS = float(os.environ.get("GOMS_LOSS_SECONDS", "8"))
 """How long the connection is lost; 60 s are tried by hand."""
 
 pytestmark = pytest.mark.server
-pytest_plugins = ("small_disk",)
 
 
 @pytest.fixture
