@@ -350,7 +350,7 @@ def table(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     yield lines
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
-        print(f"\n{'corruption':<36}{'outcome':<17}{'check':<36}{'field':<7}found (threshold)")
+        print(f"\n{'corruption':<36}{'outcome':<17}{'check':<36}{'field':<12}found (threshold)")
         print("\n".join(lines))
 
 
@@ -422,7 +422,7 @@ def test_a_corrupted_input_is_refused_or_labelled_by_the_right_check(
         picture = remembered.read_bytes(intake.report_path(asked.cycle, asked.kind).replace(".json", ".png"))
         assert picture.startswith(b"\x89PNG")
     first = f"{finding.found[:60]} ({finding.needed[:50]})"
-    table.append(f"{name:<36}{made.outcome:<17}{finding.check:<36}{finding.field:<7}{first}")
+    table.append(f"{name:<36}{made.outcome:<17}{finding.check:<36}{finding.field:<12}{first}")
 
 
 def test_there_are_forty_kinds() -> None:
