@@ -19,6 +19,7 @@ from pipeline.contracts import Gridded
 from pipeline.errors import GomsError
 from pipeline.marks import Mark
 from pipeline.publish import Manifest
+from pipeline.settings import Settings
 from pipeline.variables import Kind
 
 
@@ -84,11 +85,11 @@ def publish_edition(run: Run, initial: Mark, left_out: Mapping[str, str], writte
 
 def gridded(run: Run, kind: Kind) -> Gridded:
     """One kind of input on the system's grid; of future forcing, every lead day that a weather forecast holds."""
-    system, start = run.of, run.start.start
+    system, start, archives = run.of, run.start.start, Settings().archives
+    asked: dict[str, Any] = {"inputs": run.inputs, "scratch": run.scratch, "seed": run.seed, "archives": archives}
     if kind is Kind.FORCING:
-        return foresight.foresee(system, start, inputs=run.inputs, scratch=run.scratch, seed=run.seed)
-    parts = ingest.ingest(system, kind, start, inputs=run.inputs, scratch=run.scratch, seed=run.seed)
-    return regrid.regrid(parts, kind, system)
+        return foresight.foresee(system, start, **asked)
+    return regrid.regrid(ingest.ingest(system, kind, start, **asked, store=run.store), kind, system)
 
 
 def intake(run: Run) -> list[str]:

@@ -225,8 +225,9 @@ GLOBAL_QUARTER_DEGREE = System(
             kind=Kind.BIOGEOCHEMISTRY, required=False,
             rungs=(*rungs("nobm"), *rungs("own-forecast", maximum_age_days=30.0), *rungs("copernicus", "climatology")),
         ),
+        Ladder(kind=Kind.FORCING, required=False, **_NIGHT, rungs=rungs("ifs", "gfs", maximum_age_days=1.0)),
     ),
-    products=p.PRODUCTS,
+    forcing_policy="forecast", products=p.PRODUCTS,
     schedule=Schedule(
         cron="17 6 * * *", days_back=1, publish_by_hours=24.0, skip_after_hours=72.0,
         reason="a night after HYCOM's 12 UTC analysis; off the full hour, when everybody else asks",
