@@ -7,7 +7,7 @@ from typing import NamedTuple
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import clock, forecasters, holding, logs, stages, tasks
+from flows import clock, forecasters, holding, logs, sensing, stages, tasks
 from flows.progress import progress
 from flows.stages import Run
 from pipeline import judgement, marks, publish, systems
@@ -133,7 +133,7 @@ def take_in(run: Run) -> tuple[dict[Kind, Mark], dict[str, str]]:
         reason = not_asked(system, ladder.kind) or stages.without(run, ladder.kind)
         if reason is None:
             try:
-                taken[ladder.kind] = tasks.take_in(run, ladder.kind)
+                taken[ladder.kind] = tasks.take_in(run, ladder.kind, sensing.rung_for(run, ladder.kind))
                 continue
             except InputUnavailable as absence:
                 if ladder.required:

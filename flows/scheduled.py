@@ -9,7 +9,7 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import artifacts, clock, notify, runlog, scoring
+from flows import artifacts, clock, notify, runlog, scoring, sensing
 from flows import backfill as filled
 from flows import daily as journey
 from flows.deployments import DEGRADED, HELD, SKIPPED
@@ -57,8 +57,9 @@ def daily(
         journal.note(opened, cycle, Note(when=clock.now(), event=Event.SKIPPED, who=this_process(), words=late,
                                          run=str(runtime.flow_run.id)))  # fmt: skip
         return Completed(name=SKIPPED, message=late)
-    return _made(opened, cycle, lambda: journey.daily.fn(
-        f"{cycle.start:%Y-%m-%d}", system, inputs, store, forecaster, seed))  # fmt: skip
+    with sensing.waiting():
+        return _made(opened, cycle, lambda: journey.daily.fn(
+            f"{cycle.start:%Y-%m-%d}", system, inputs, store, forecaster, seed))  # fmt: skip
 
 
 def _made(store: Store, cycle: Cycle, make: Any) -> State[Any]:

@@ -10,13 +10,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from flows import forecasters, logs, stages
+from flows import forecasters, logs, stages, taking
 from flows.clock import now
 from flows.holding import alive
 from flows.stages import Run
-from pipeline import foresight, ingest, initialise, marks, publish, regrid, report, staged
+from pipeline import foresight, initialise, marks, publish, report, staged
 from pipeline.contracts import Gridded
 from pipeline.errors import GomsError
+from pipeline.intake import FIRST, Choice
 from pipeline.marks import Mark
 from pipeline.publish import Manifest
 from pipeline.settings import Settings
@@ -37,10 +38,10 @@ PAUSES, SPREAD = exponential_backoff(10), 0.5
 
 @task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD,
       task_run_name="take in {kind}")  # fmt: skip
-def take_in(run: Run, kind: Kind) -> Mark:
+def take_in(run: Run, kind: Kind, choice: Choice = FIRST) -> Mark:
     """One kind of input, on the system's grid, staged."""
     return stages.once(run, kind.value, intake(run), lambda _: [staged.save(
-        run.opened, run.staged(kind.value), gridded(run, kind))])  # fmt: skip
+        run.opened, run.staged(kind.value), gridded(run, kind, choice))])  # fmt: skip
 
 
 @task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD,
@@ -83,13 +84,12 @@ def publish_edition(run: Run, initial: Mark, left_out: Mapping[str, str], writte
     return stages.publication(run, objects, lambda: publish.publish(made, objects, created=now(), renew=alive))
 
 
-def gridded(run: Run, kind: Kind) -> Gridded:
+def gridded(run: Run, kind: Kind, choice: Choice) -> Gridded:
     """One kind of input on the system's grid; of future forcing, every lead day that a weather forecast holds."""
-    system, start, archives = run.of, run.start.start, Settings().archives
-    asked: dict[str, Any] = {"inputs": run.inputs, "scratch": run.scratch, "seed": run.seed, "archives": archives}
-    if kind is Kind.FORCING:
-        return foresight.foresee(system, start, **asked)
-    return regrid.regrid(ingest.ingest(system, kind, start, **asked, store=run.store), kind, system)
+    if kind is not Kind.FORCING:
+        return taking.gridded(run, kind, choice)
+    return foresight.foresee(run.of, run.start.start, inputs=run.inputs, scratch=run.scratch, seed=run.seed,
+                             archives=Settings().archives)  # fmt: skip
 
 
 def intake(run: Run) -> list[str]:
