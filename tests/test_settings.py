@@ -14,6 +14,7 @@ EXAMPLES = {
     "lease_seconds": ("60", 60),
     "store_patience_seconds": ("5", 5.0),
     "device_slot": ("gpu", "gpu"),
+    "dask_scheduler": ("tcp://127.0.0.1:8786", "tcp://127.0.0.1:8786"),
     "log_format": ("json", "json"),
     "restart_every_days": ("2", 2),
     "queue_days": ("1", 1),
