@@ -17,7 +17,9 @@ class Publisher(BaseModel):
     institution: str = Field(default="institution not named", description="institution behind it")
     url: str = Field(default="https://publisher-not-named.invalid", description="where readers learn more")
     email: str = Field(default="publisher-not-named@goms.invalid", description="where readers ask")
-    naming_authority: str = Field(default="invalid.goms", description="reversed domain that product names are unique in")
+    naming_authority: str = Field(
+        default="invalid.goms", description="reversed domain that product names are unique in"
+    )
     licence: str = Field(
         default="No licence was named by the publisher; the terms of the sources named under acknowledgement apply. "
         "Not for navigation.",
