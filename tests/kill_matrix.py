@@ -31,11 +31,8 @@ from pipeline.variables import Kind
 FIRST, SECOND = "2023-01-01", "2023-01-02"
 CYCLE = cycle.cycle("small-sea", SECOND, 0)
 EVERYWHERE = bool(os.environ.get("GOMS_KILL_EVERYWHERE"))
-USUAL = tuple(point for point in POINTS if point.usual)
-ON_A_FOLDER = (
-    POINTS if EVERYWHERE else tuple(point for place, point in enumerate(USUAL) if point.quick or not place % 5)
-)
-ON_S3 = tuple(point for point in POINTS if EVERYWHERE or point.quick)
+ON_A_FOLDER = tuple(point for point in POINTS if EVERYWHERE or point.often >= 1)
+ON_S3 = tuple(point for point in POINTS if EVERYWHERE or point.often == 2)
 AT_ONCE = 2
 """Points under way at the same time: one for each core of a small machine."""
 ENVIRONMENT = {"GOMS_RESTART_EVERY_DAYS": "2"}

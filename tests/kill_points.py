@@ -22,7 +22,8 @@ class Point(NamedTuple):
 
     ``when``: ``before`` it; ``inside``, when half of its bytes are written or sent; ``unanswered``, when all of them
     are and nothing is known of it (in a folder: on disk and not in place yet); ``after`` it. ``holding``: bytes that
-    the object must hold. The operation ``step`` is a day of the rollout, and has no path.
+    the object must hold. The operation ``step`` is a day of the rollout, and has no path. ``often``: 1 where it is
+    killed at whenever the tests are run, 2 where on S3 too, 0 where in the whole matrix alone.
     """
 
     name: str
@@ -31,13 +32,7 @@ class Point(NamedTuple):
     pattern: str
     nth: int = 1
     holding: str = ""
-    quick: bool = False
-    rare: bool = False
-
-    @property
-    def usual(self) -> bool:
-        """Whether it is killed at whenever the tests are run, on a folder at least; ``quick`` ones on S3 too."""
-        return self.quick or not self.rare
+    often: int = 0
 
     def meets(self, operation: str, path: str, data: bytes) -> bool:
         """Whether a request is of this kind."""
@@ -49,14 +44,14 @@ def _of_stages() -> Iterator[Point]:
     for stage, name in STAGED.items():
         staged, mark = f"*/staged/{name}.npz", f"*/marks/{stage}.json"
         yield Point(f"{stage}: before its write", "before", "write", staged)
-        yield Point(f"{stage}: between the bytes of its write", "inside", "write", staged, quick=stage == "ocean")
+        yield Point(f"{stage}: between the bytes of its write", "inside", "write", staged)
         yield Point(f"{stage}: after its write", "after", "write", staged)
-        yield Point(f"{stage}: before its mark", "before", "write", mark, quick=stage == "waves")
-        yield Point(f"{stage}: after its mark", "after", "write", mark, quick=stage == "initialise")
+        yield Point(f"{stage}: before its mark", "before", "write", mark)
+        yield Point(f"{stage}: after its mark", "after", "write", mark)
 
 
-def _lead(name: str, variable: str, day: int, when: str, *, quick: bool = False) -> Point:
-    return Point(name, when, "write", f"*/cycles/*/ocean.zarr/{variable}/c/{day}/*", quick=quick)
+def _lead(name: str, variable: str, day: int, when: str) -> Point:
+    return Point(name, when, "write", f"*/cycles/*/ocean.zarr/{variable}/c/{day}/*")
 
 
 _LOCK, _JOURNAL, _LATEST, _MANIFEST = "*/lock.json", "*/journal.json", "*/latest.json", "*/manifest.json"
@@ -64,10 +59,10 @@ _STATE, _POINTER = "*/restart/r1/day-*.npz", "*/restart/r1/state.json"
 _FORECAST, _DRAWN, _PUBLISHED = "*/marks/forecast.json", "*/marks/quicklooks.json", "*/marks/publish.json"
 _RELEASED = '"released": true'
 
-POINTS = (
+_ALL = (
     Point("lock: before it is taken", "before", "create", _LOCK),
-    Point("lock: before it is taken over", "before", "swap", _LOCK, rare=True),
-    Point("lock: taken, its answer not seen", "unanswered", "create", _LOCK, quick=True),
+    Point("lock: before it is taken over", "before", "swap", _LOCK),
+    Point("lock: taken, its answer not seen", "unanswered", "create", _LOCK),
     Point("lock: held, nothing done", "after", "create", _LOCK),
     Point("lock: between the bytes of a sign of life", "inside", "swap", _LOCK),
     Point("journal: between the bytes of its first entry", "inside", "create", _JOURNAL),
@@ -76,42 +71,60 @@ POINTS = (
     Point("forecast: before its first object", "before", "write", "*/ocean.zarr/*"),
     Point("forecast: among the metadata", "after", "write", "*/waves.zarr/zarr.json"),
     _lead("forecast: first shard of the first day", "to", 0, "after"),
-    _lead("forecast: mid-shard, between its bytes", "so", 3, "inside", quick=True),
+    _lead("forecast: mid-shard, between its bytes", "so", 3, "inside"),
     _lead("forecast: shard whole, its answer not seen", "vo", 1, "unanswered"),
     _lead("forecast: between two shards of a day", "uo", 5, "after"),
     Point("forecast: mid-rollout, day 1", "before", "step", "", nth=1),
-    Point("forecast: mid-rollout, day 4", "before", "step", "", nth=4, quick=True),
+    Point("forecast: mid-rollout, day 4", "before", "step", "", nth=4),
     Point("forecast: before the restart state", "before", "write", _STATE),
     Point("forecast: between the bytes of the restart state", "inside", "write", _STATE),
-    Point("forecast: between restart state and its pointer", "after", "write", _STATE, quick=True),
+    Point("forecast: between restart state and its pointer", "after", "write", _STATE),
     Point("forecast: between the bytes of the pointer", "inside", "write", _POINTER),
     Point("forecast: after the pointer", "after", "write", _POINTER),
     Point("forecast: between two restart states", "after", "write", _STATE, nth=2),
-    Point("forecast: before the older restart state goes", "before", "delete", _STATE, quick=True),
+    Point("forecast: before the older restart state goes", "before", "delete", _STATE),
     Point("forecast: after its last object", "after", "write", "*/waves.zarr/mwd/c/6/*"),
     Point("forecast: before its mark", "before", "write", _FORECAST),
     Point("forecast: between the bytes of its mark", "inside", "write", _FORECAST),
-    Point("forecast: after its mark", "after", "write", _FORECAST, quick=True),
+    Point("forecast: after its mark", "after", "write", _FORECAST),
     Point("quicklooks: before the first picture", "before", "write", "*/quicklooks/*.png"),
     Point("quicklooks: between the bytes of a picture", "inside", "write", "*/quicklooks/*.png", nth=2),
-    Point("quicklooks: between two pictures", "after", "write", "*/quicklooks/*.png", nth=3, quick=True),
+    Point("quicklooks: between two pictures", "after", "write", "*/quicklooks/*.png", nth=3),
     Point("quicklooks: before its mark", "before", "write", _DRAWN),
     Point("quicklooks: after its mark", "after", "write", _DRAWN),
     Point("publish: during the check", "before", "find", "*/cycles/*/ocean.zarr/vo/c/2/*"),
-    Point("publish: between check and manifest", "before", "create", _MANIFEST, quick=True),
-    Point("publish: between the bytes of the manifest", "inside", "create", _MANIFEST, quick=True),
+    Point("publish: between check and manifest", "before", "create", _MANIFEST),
+    Point("publish: between the bytes of the manifest", "inside", "create", _MANIFEST),
     Point("publish: manifest put, its answer not seen", "unanswered", "create", _MANIFEST),
     Point("publish: between manifest and its mark", "before", "write", _PUBLISHED),
-    Point("publish: between manifest and latest", "before", "swap|create", _LATEST, quick=True),
-    Point("publish: between the bytes of latest", "inside", "swap|create", _LATEST, quick=True),
+    Point("publish: between manifest and latest", "before", "swap|create", _LATEST),
+    Point("publish: between the bytes of latest", "inside", "swap|create", _LATEST),
     Point("publish: latest moved, its answer not seen", "unanswered", "swap|create", _LATEST),
     Point("publish: after latest", "after", "swap|create", _LATEST),
     Point("publish: before the restart states go", "before", "delete", "*/restart/r1"),
-    Point("tidying: before what was staged goes", "before", "delete", "*/staged", quick=True),
+    Point("tidying: before what was staged goes", "before", "delete", "*/staged"),
     Point("lock: before it is released", "before", "swap", _LOCK, holding=_RELEASED),
-    Point("lock: between the bytes of its release", "inside", "swap", _LOCK, holding=_RELEASED, quick=True),
+    Point("lock: between the bytes of its release", "inside", "swap", _LOCK, holding=_RELEASED),
     Point("lock: released, its answer not seen", "unanswered", "swap", _LOCK, holding=_RELEASED),
 )
+
+_ON_BOTH = (
+    "ocean: between the bytes of its write", "forecast: mid-shard, between its bytes", "forecast: mid-rollout, day 4",
+    "forecast: between restart state and its pointer", "publish: between the bytes of the manifest",
+    "publish: between manifest and latest", "lock: between the bytes of its release",
+)  # fmt: skip
+_ON_A_FOLDER = (
+    "lock: held, nothing done", "journal: between the bytes of its first entry", "surface: after its write",
+    "waves: before its mark", "initialise: after its mark", "forecast: between two shards of a day",
+    "forecast: before the older restart state goes", "forecast: after its mark",
+    "quicklooks: between the bytes of a picture", "quicklooks: after its mark",
+    "publish: between check and manifest", "publish: between the bytes of latest", "publish: after latest",
+    "tidying: before what was staged goes",
+)  # fmt: skip
+_OFTEN = dict.fromkeys(_ON_BOTH, 2) | dict.fromkeys(_ON_A_FOLDER, 1)
+POINTS = tuple(point._replace(often=_OFTEN.get(point.name, 0)) for point in _ALL)
+"""Every point, in the order of a run."""
+assert set(_OFTEN) <= {point.name for point in POINTS}
 
 
 def point(name: str) -> Point:

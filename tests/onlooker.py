@@ -1,8 +1,8 @@
 """A reader who looks at a store all the time, as a user would, in a process of its own: ``python onlooker.py MASKS``.
 
-It follows ``latest.json``, and every cycle that has a manifest; compares every object with what the manifest says of
-it; opens every product with xarray and looks for missing values off land. Told ``look URI`` it begins, told ``stop``
-it looks once more and says what it has seen, as one line of JSON.
+It follows ``latest.json``, and every cycle that has a manifest; it compares every object with what the manifest says
+of it, opens every product with xarray and looks for missing values off land. Told ``look URI`` it begins, told
+``stop`` it looks once more and says what it has seen, as one line of JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from pipeline import landmask
 from pipeline.store import Store
 
 SYSTEM = small_goms.SMALL_SEA
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.4
+"""Between two looks: it shares the processors with the run it looks at."""
 
 
 class Seen(NamedTuple):
