@@ -1,7 +1,8 @@
 """Read by every Python that has this folder in PYTHONPATH: it knows the small sea, as a service's processes must.
 
 ``SMALL_SEA_MASKS``: the folder of its masks. It has a schedule that fires at midnight for 2023-01-01; ``late-sea`` is
-the same with one whose cycles are long past.
+the same with one whose cycles are long past. A model is pinned to them, since without one they would not be deployed;
+what runs is asked for persistence.
 """
 
 import os
@@ -17,7 +18,9 @@ if "SMALL_SEA_MASKS" in os.environ:
     days = (datetime.now(UTC).date() - small_goms.START.date()).days
     schedule = Schedule(cron="0 0 * * *", days_back=days, reason="the day there are files of",
                         publish_by_hours=24.0 * days + 24.0, skip_after_hours=24.0 * days + 24.0)  # fmt: skip
-    small_goms.SMALL_SEA = small_goms.SMALL_SEA.model_copy(update={"schedule": schedule})
+    small_goms.SMALL_SEA = small_goms.SMALL_SEA.model_copy(
+        update={"schedule": schedule, "checkpoint": systems.TWIN.checkpoint}
+    )
     late = schedule.model_copy(update={"skip_after_hours": 72.0})
     small_goms.install(Path(os.environ["SMALL_SEA_MASKS"]))
     systems.SYSTEMS = (*systems.SYSTEMS,
