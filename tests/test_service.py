@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -213,8 +214,11 @@ def test_a_service_that_was_killed_leaves_nothing_that_hinders_the_next(up: Up, 
     others = {name: value for name, value in up.environment.items() if name.startswith(("GOMS_INPUTS", "AWS_"))}
     again = served.start(up.folder, Path(up.environment["SMALL_SEA_MASKS"]), made_up_for.uri, "--system", "late-sea",
                          **others)  # fmt: skip
-    processes = served.marked(up.folder)
-    assert len(processes) >= 2
+    patience = time.monotonic() + served.PATIENCE_SECONDS
+    while len(served.marked(up.folder)) < 2:  # its server, and then its worker
+        assert again.process.poll() is None
+        assert time.monotonic() < patience
+        time.sleep(0.1)
     down = again.goms("down")
     assert (down.returncode, down.stdout) == (0, "the service has ended\n"), down.stderr
     assert again.process.wait(served.PATIENCE_SECONDS) == 0
