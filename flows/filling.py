@@ -39,7 +39,7 @@ def backfill(
 def server() -> Iterator[str | None]:
     """The API of the Prefect server that runs are given to: ``PREFECT_API_URL``, else that of ``goms up``; or none."""
     settings = Settings()
-    prefect_defaults(settings.scratch / "prefect", "CRITICAL")
+    prefect_defaults(settings, "CRITICAL")
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     there = service.running(service.home(settings))

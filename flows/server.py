@@ -30,9 +30,8 @@ STOP_SECONDS = 10.0
 
 def prepared(settings: Settings, *, debug: bool = False) -> Path:
     """Prefect's folder on this machine; to be asked for before Prefect is imported."""
-    home = settings.scratch / "prefect"
+    home = prefect_defaults(settings, "DEBUG" if debug else "CRITICAL")
     home.mkdir(parents=True, exist_ok=True)
-    prefect_defaults(home, "DEBUG" if debug else "CRITICAL")
     return home
 
 

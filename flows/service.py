@@ -340,7 +340,7 @@ def deploy(
 ) -> None:  # fmt: skip
     """Bring the deployments to the server of ``PREFECT_API_URL`` and say what fires when."""
     settings = Settings()
-    prefect_defaults(settings.scratch / "prefect", "CRITICAL")
+    prefect_defaults(settings, "CRITICAL")
     from prefect.settings import PREFECT_API_URL
 
     from flows import deploying

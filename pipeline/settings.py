@@ -91,11 +91,13 @@ class Settings(BaseSettings):
     )
 
 
-def prefect_defaults(home: Path, log_level: str) -> None:
+def prefect_defaults(settings: Settings, log_level: str) -> Path:
     """What Prefect does unless the environment says otherwise; it reads this when it is first imported.
 
-    ``home``: its folder for state, kept out of the user's own. It tells nobody outside that it was run.
+    Returns its folder for state, kept out of the user's own. It tells nobody outside that it was run, and where
+    stderr is for machines it says nothing there whatever the environment says.
     """
+    home = settings.scratch / "prefect"
     defaults = {
         "PREFECT_HOME": str(home.absolute()),
         "PREFECT_LOGGING_LEVEL": log_level,
@@ -105,6 +107,9 @@ def prefect_defaults(home: Path, log_level: str) -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    if settings.log_format == "json":
+        os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+    return home
 
 
 def child_environment(changes: Mapping[str, str], unless_set: Mapping[str, str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ import small_goms
 from typer.testing import CliRunner
 
 from pipeline import landmask, systems
-from pipeline.settings import prefect_defaults
+from pipeline.settings import Settings, prefect_defaults
 from pipeline.store import Store
 
 HERE = Path(__file__).parent
@@ -137,7 +137,7 @@ def small_sea(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="session")
 def settings(prefect_server: str) -> dict[str, str]:
     """The environment of a desk, without the scratch folder."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GOMS_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GOMS_", "PREFECT_"))}
     return inherited | {
         "PREFECT_API_URL": prefect_server, "OMP_NUM_THREADS": "1", "COLUMNS": "200",
         "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parent))),
@@ -164,7 +164,7 @@ def here(
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(landmask, "FOLDER", masks)
     monkeypatch.setattr(systems, "SYSTEMS", (*systems.SYSTEMS, small_goms.SMALL_SEA))
-    prefect_defaults(tmp_path / "prefect", "CRITICAL")
+    prefect_defaults(Settings(), "CRITICAL")
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: prefect_server}):

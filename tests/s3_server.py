@@ -64,7 +64,7 @@ def serving(folder: Path, identities: str, admin: tuple[str, str]) -> Iterator[s
     (port,) = free_ports(1)
     command = [str(binary()), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3",
                f"-s3.port={port}", f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=64",
-               "-volume.max=20", "-s3.port.iceberg=0", "-s3.port.lance=0", *inner_ports()]  # fmt: skip
+               "-volume.max=500", "-s3.port.iceberg=0", "-s3.port.lance=0", *inner_ports()]  # fmt: skip
     endpoint = f"http://127.0.0.1:{port}"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
