@@ -15,6 +15,7 @@ from pipeline.sources import Request
 from pipeline.sources.copernicus import CopernicusSource
 from pipeline.variables import DEPTHS_M, Kind, of_kind
 from tests.archive_servers import copernicus as c
+from tests.archive_servers.faults import ArchiveFault, Misbehaviour
 from tests.archive_servers.folder_server import FolderServer
 from tests.archive_servers.proxy import Proxy
 
@@ -98,14 +99,18 @@ def test_waves_are_the_instant_s_own(portal, tmp_path: Path) -> None:
 
 
 def test_plankton_is_of_the_surface_and_iron_in_ours(portal, tmp_path: Path) -> None:
-    names = ("chl", "no3", "fe", "diatoms")
+    """The mixed layer is physics', on three times as many points: the ones that both have are taken."""
+    names = ("chl", "no3", "fe", "diatoms", "mld")
     native = CopernicusSource().fetch(asked(portal, Kind.BIOGEOCHEMISTRY, tmp_path, variables=names))
     expected = c.truth(Kind.BIOGEOCHEMISTRY, DAY)
-    assert set(native.dataset.data_vars) == {"chl", "no3", "fe"}
-    for name in native.dataset.data_vars:
-        factor, offset = native.lexicon[str(name)].units[native.dataset[name].attrs["units"]]
-        found = plane(native.dataset[name]) * factor + offset
-        np.testing.assert_allclose(found, expected[str(name)], rtol=1e-5)
+    assert set(native.dataset.data_vars) == {"chl", "no3", "fe", "mlotst"}
+    assert native.dataset.sizes == {"time": 1, "latitude": 23, "longitude": 48}
+    for ours in ("chl", "no3", "fe", "mld"):
+        field = native.dataset[native.lexicon[ours].native]
+        factor, offset = native.lexicon[ours].units[field.attrs["units"]]
+        packed = c.SCALES[field.name][0] if field.name in c.SCALES else 0.0
+        found = plane(field) * factor + offset
+        np.testing.assert_allclose(found, expected[ours], rtol=1e-5, atol=0.51 * packed, err_msg=ours)
 
 
 def test_a_day_that_is_not_there_is_not_taken_unless_an_age_allows(portal, tmp_path: Path) -> None:
@@ -120,8 +125,50 @@ def test_a_day_that_is_not_there_is_not_taken_unless_an_age_allows(portal, tmp_p
 
 def test_a_step_of_which_no_chunk_is_there_is_not_land(portal, tmp_path: Path) -> None:
     """The first stamp of each store was announced and not landed: every chunk is absent, as land's are."""
-    with pytest.raises(InputUnavailable, match="none of the"):
+    with pytest.raises(InputUnavailable, match="not there, where the sea is"):
         CopernicusSource().fetch(asked(portal, Kind.WAVES, tmp_path, when=DAY - timedelta(hours=3)))
+
+
+def test_a_chunk_that_is_gone_is_not_land_and_one_that_is_land_is(portal, tmp_path: Path) -> None:
+    """The Sahara's chunk was never stored; of the one around 150 E, 5 N the server has nothing any more."""
+    (store,) = portal[0].folder.glob("data/*WAV/*/timeChunked.zarr")
+    rows, columns = c.SMALL_CHUNK
+    sahara, pacific = ((int((lat + 80.0) / 2.5 // rows), int((lon + 180.0) / 2.5 // columns))
+                       for lat, lon in ((20.0, 10.0), (5.0, 150.0)))  # fmt: skip
+    assert not (store / "VHM0" / f"1.{sahara[0]}.{sahara[1]}").exists()
+    gone = store / "VHM0" / f"1.{pacific[0]}.{pacific[1]}"
+    gone.rename(gone.with_suffix(".aside"))
+    try:
+        with pytest.raises(InputUnavailable, match=rf"chunk \({pacific[0]}, {pacific[1]}\) .* where the sea is"):
+            CopernicusSource().fetch(asked(portal, Kind.WAVES, tmp_path, variables=("swh",)))
+    finally:
+        gone.with_suffix(".aside").rename(gone)
+    native = CopernicusSource().fetch(asked(portal, Kind.WAVES, tmp_path, variables=("swh",)))
+    assert np.isnan(native.dataset["VHM0"].sel(latitude=20.0, longitude=10.0).values).all()
+
+
+def test_what_was_fetched_is_kept_and_read_level_by_level(portal, tmp_path: Path) -> None:
+    """A second fetch moves no chunk of a field; none of its levels is opened before it is wanted."""
+    names = ("uo", "zos")
+    first = CopernicusSource().fetch(asked(portal, Kind.OCEAN, tmp_path, variables=names))
+    portal[1].forget()
+    again = CopernicusSource().fetch(asked(portal, Kind.OCEAN, tmp_path, variables=names))
+    assert not [item.target for item in portal[1].asked if "/uo/" in item.target or "/zos/" in item.target]
+    assert [record.sha256 for record in again.files] == [record.sha256 for record in first.files]
+    assert again.dataset["uo"].chunks is not None
+    assert again.dataset["uo"].chunks[1] == (1,) * len(DEPTHS_M)
+    np.testing.assert_array_equal(again.dataset["zos"].values, first.dataset["zos"].values)
+
+
+@pytest.mark.parametrize("fault", [ArchiveFault.STALL, ArchiveFault.DRIP])
+def test_a_login_that_never_ends_is_given_up_at_the_deadline(fault: ArchiveFault, portal, tmp_path: Path) -> None:
+    """Its answer of 1.2 kB would drip for seven seconds, and stall for ever: no single wait is longer than 0.1 s."""
+    portal[1].misbehave(Misbehaviour(fault, matching="/token"))
+    try:
+        with pytest.raises(InputUnavailable, match=r"login.*no whole answer within 0\.[0-9]+ s"):
+            CopernicusSource().fetch(asked(portal, Kind.WAVES, tmp_path, deadline_seconds=0.5))
+    finally:
+        portal[1].misbehave()
 
 
 def test_without_an_account_nothing_is_asked(portal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

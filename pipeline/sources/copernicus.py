@@ -8,33 +8,45 @@ the catalogue and the map of datasets to products, a product's STAC names its da
 - Physics and biogeochemistry are *daily means*, stamped with their day, and said to be such; waves are instants.
 - ``thetao`` is potential temperature: brought to in-situ temperature by TEOS-10 (gsw). Levels are its own fifty:
   linear between two, the uppermost (0.5 m) for the surface; where only the upper of two has water, the upper's.
-- A chunk without water is not stored: absent is land there, unless every chunk of a level is absent.
+- A chunk without water is not stored. One that is absent where the sea bed says that there is sea (``SEA_SHARE`` of
+  it or more) has not landed, or is gone: it is never taken for land.
 - Iron is in mmol m-3, a thousand of ours. There are no phytoplankton groups in the analysis.
 - ``VMDR`` is the direction *from* which; ``VTM10`` is the period of the inverse frequency moment, as ERA5's is.
 - The mixed layer is physics', at 1/12 degree: every third point of it is a point of the biogeochemistry.
+
+Levels are kept in the cache as they are packed, by the state of their store, and opened one at a time: a fetch that was
+killed goes on where it stopped, and what is taken in is never in memory as a whole. The archive's own toolbox is not
+used: it reads absent chunks as land, and has no deadline.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.delayed import delayed
 from numpy.typing import NDArray
 
+from pipeline import climatology
 from pipeline.errors import InputRefused, InputUnavailable
 from pipeline.provenance import FileRecord
-from pipeline.sources import Native, Request, Sighting, Term
+from pipeline.slab_cache import SlabCache, slab_key
+from pipeline.sources import Native, Request, Sighting, Slabs, Term
 from pipeline.sources import holdings as h
 from pipeline.sources.copernicus_catalogue import CATALOGUE, log_in, store_of
 from pipeline.sources.cubes import Cube, Place
 from pipeline.sources.era5 import BEARING, LENGTH, SECONDS, SPEED
-from pipeline.sources.transfer import Part, shown
+from pipeline.sources.slabs import kept
+from pipeline.sources.transfer import shown
 from pipeline.sources.vertical import at_depths, bracketing, in_situ
+from pipeline.store import Store
 from pipeline.variables import Kind
 
 CELSIUS = dict.fromkeys(("degrees_C", "degree_C", "degC"), (1.0, 0.0))
@@ -74,10 +86,36 @@ DATASETS: Mapping[str, str] = {
 }
 DEEP = ("thetao", "so", "uo", "vo")
 PLANE = ("latitude", "longitude")
+SEA_SHARE = 0.05
+"""Of a chunk's points that are sea by the packaged sea bed (1/3 degree), from which it cannot be without water: the
+archive leaves out the Caspian and the ice shelves."""
+BED_SHARE, BED_M = 1.5, 50.0
+"""A level has water for certain where the bed is so many times as deep and so much deeper: two beds never agree."""
+ICE_DEGREES = 60.0
+"""Poleward of it waves may be missing under ice."""
+PLANES_AT_ONCE = 8
+"""Levels that are fetched together: about 18 MB each."""
 Field = NDArray[np.float64]
-Plane = NDArray[np.float32]
-"""One level of one variable as it was fetched: NaN where there is no water."""
-Chunk = tuple[NDArray[Any], Part] | None
+
+
+class _Level(NamedTuple):
+    """One level of a variable: its place along the leading dimensions, and its depth."""
+
+    lead: tuple[int, ...]
+    depth_m: float
+    key: str
+
+
+class _Packing(NamedTuple):
+    """How a store packs a variable."""
+
+    fill: float
+    scale: float
+    offset: float
+
+    def unpacked(self, plane: NDArray[Any]) -> NDArray[np.float32]:
+        """In the archive's unit, NaN where there is no water."""
+        return np.where(plane == self.fill, np.nan, plane * self.scale + self.offset).astype(np.float32)
 
 
 class CopernicusSource:
@@ -132,6 +170,7 @@ class _Session:
         self.request, self.end = request, time.monotonic() + request.deadline_seconds
         self.address = request.archives.get(CopernicusSource.name, CATALOGUE)
         log_in(request.archives, self.left())
+        self.cache: Slabs = request.cache or SlabCache(Store(request.scratch), request.when)
         self.files: list[FileRecord] = []
         self._cubes: dict[str, Cube] = {}
 
@@ -149,48 +188,97 @@ class _Session:
         self._cubes[dataset].deadline_seconds = self.left()
         return self._cubes[dataset]
 
-    def levels(self, name: str, moment: datetime) -> tuple[Field, list[Plane]]:
-        """Depths in metres, downward, and the planes there: those that our own depths lie between, no others."""
+    def levels(self, name: str, moment: datetime) -> tuple[Field, list[da.Array]]:
+        """Depths in metres, downward, and the planes there, lazily: those that our own depths lie between, alone."""
         cube = self.cube(name)
         step = int(np.flatnonzero(_stamps(cube) == _stamp(moment, self.request.kind))[0])
         if "elevation" not in cube.dims(name):
-            return np.zeros(1), self._planes(cube, name, [(step,)])
+            return np.zeros(1), self._planes(cube, name, [_level(cube, name, (step,), 0.0)])
         depths = -np.asarray(cube.whole("elevation"), dtype=np.float64)
         ours = self.request.depths_m if name in DEEP else (0.0,)
         wanted = bracketing(np.sort(depths), ours)
         rows = [int(np.flatnonzero(depths == depth)[0]) for depth in wanted]
-        return wanted, self._planes(cube, name, [(step, row) for row in rows])
+        found = [_level(cube, name, (step, row), float(depths[row])) for row in rows]
+        return wanted, self._planes(cube, name, found)
 
-    def _planes(self, cube: Cube, name: str, leads: list[tuple[int, ...]]) -> list[Plane]:
-        """The planes at these places of the leading dimensions, fetched together."""
+    def _planes(self, cube: Cube, name: str, levels: Sequence[_Level]) -> list[da.Array]:
+        """The levels, each in the cache and lazily read from there; their record beside the others."""
         array = cube.array(name)
-        if array.chunks[:-2] != (1,) * len(leads[0]):
+        if array.chunks[:-2] != (1,) * len(levels[0].lead):
             raise InputRefused(
                 f"{name} in chunks of one instant and one level", found=f"chunks of {array.chunks}",
                 where=shown(cube.address), action="tell its provider: its layout has changed",
             )  # fmt: skip
+        digest, size_bytes = hashlib.sha256(), 0
+        for first in range(0, len(levels), PLANES_AT_ONCE):
+            for plane in self._kept(cube, name, levels[first : first + PLANES_AT_ONCE]):
+                digest.update(plane.tobytes())
+                size_bytes += plane.nbytes
+        uri = f"{shown(cube.address)}/{name}"
+        self.files.append(FileRecord(uri=uri, size_bytes=size_bytes, sha256=digest.hexdigest()))
+        return [_lazily(self.cache, array, f"{name} at {level.depth_m:g} m", level.key) for level in levels]
+
+    def _kept(self, cube: Cube, name: str, levels: Sequence[_Level]) -> Iterator[NDArray[Any]]:
+        """The packed planes in their order; those that are not in the cache are fetched together, and put there."""
+        there = {level: self.cache.get(level.key) for level in levels}
+        absent = [level for level, plane in there.items() if plane is None]
+        for level, plane in zip(absent, self._fetched(cube, name, absent), strict=True):
+            self.cache.put(level.key, plane)
+            there[level] = plane
+        yield from (plane for plane in there.values() if plane is not None)
+
+    def _fetched(self, cube: Cube, name: str, levels: Sequence[_Level]) -> Iterator[NDArray[Any]]:
+        array = cube.array(name)
         counts = [-(-size // chunk) for size, chunk in zip(array.shape[-2:], array.chunks[-2:], strict=True)]
         cells = [tuple(map(int, index)) for index in np.ndindex(*counts)]
         cube.deadline_seconds = self.left()
-        found = cube.chunks(Place(name, (*lead, *cell)) for lead in leads for cell in cells)
-        return [self._plane(cube, name, lead, {cell: found[Place(name, (*lead, *cell))] for cell in cells})
-                for lead in leads]  # fmt: skip
+        found = cube.chunks(Place(name, (*level.lead, *cell)) for level in levels for cell in cells)
+        axes = [np.asarray(cube.whole(axis), dtype=np.float64) for axis in PLANE] if None in found.values() else []
+        for level in levels:
+            plane = np.full(array.shape[-2:], _packing(array).fill, dtype=array.dtype)
+            for cell in cells:
+                box = tuple(slice(at * size, (at + 1) * size) for at, size in zip(cell, array.chunks[-2:], strict=True))
+                item = found[Place(name, (*level.lead, *cell))]
+                if item is not None:
+                    plane[box] = item[0][(0,) * len(level.lead)]
+                elif self._is_sea(axes[0][box[0]], axes[1][box[1]], level.depth_m):
+                    raise _gone(cube, name, level, cell)
+            yield plane
 
-    def _plane(self, cube: Cube, name: str, lead: tuple[int, ...], chunks: Mapping[tuple[int, ...], Chunk]) -> Plane:
-        array = cube.array(name)
-        if not any(chunks.values()):
-            raise InputUnavailable(
-                f"{name} of {CopernicusSource.title}", found=f"none of the {len(chunks)} chunks of step {lead}",
-                where=shown(cube.address), action="wait for the archive, or take the next rung",
-            )  # fmt: skip
-        values = np.full(array.shape[-2:], np.nan, dtype=np.float32)
-        for cell, item in chunks.items():
-            if item is not None:
-                block = _unpacked(item[0][(0,) * len(lead)], array)
-                row, column = (at * size for at, size in zip(cell, array.chunks[-2:], strict=True))
-                values[row : row + block.shape[0], column : column + block.shape[1]] = block
-                self.files.append(item[1].record())
-        return values
+    def _is_sea(self, latitude: Field, longitude: Field, depth_m: float) -> bool:
+        """Whether there is too much sea for a chunk without water."""
+        sea = climatology.is_sea(latitude, longitude, BED_SHARE * depth_m + BED_M)
+        if self.request.kind is Kind.WAVES:
+            sea = sea & (np.abs(latitude) < ICE_DEGREES)[:, None]
+        return bool(sea.mean() >= SEA_SHARE)
+
+
+def _level(cube: Cube, name: str, lead: tuple[int, ...], depth_m: float) -> _Level:
+    """A level with the key it is kept under: another one as soon as its store is written anew."""
+    return _Level(lead, depth_m, slab_key(shown(cube.address), cube.metadata.sha256, name, lead))
+
+
+def _lazily(cache: Slabs, array: Any, words: str, key: str) -> da.Array:
+    read = delayed(partial(_opened, cache, _packing(array), words), pure=False, traverse=False)(key)
+    plane: da.Array = da.from_delayed(read, array.shape[-2:], np.dtype(np.float32))  # type: ignore[no-untyped-call]
+    return plane
+
+
+def _opened(cache: Slabs, packing: _Packing, words: str, key: str) -> NDArray[np.float32]:
+    return packing.unpacked(kept(cache, words, key))
+
+
+def _packing(array: Any) -> _Packing:
+    attrs = dict(array.attrs)
+    fill = attrs.get("_FillValue", array.fill_value)
+    return _Packing(float(fill), float(attrs.get("scale_factor", 1.0)), float(attrs.get("add_offset", 0.0)))
+
+
+def _gone(cube: Cube, name: str, level: _Level, cell: tuple[int, ...]) -> InputUnavailable:
+    return InputUnavailable(
+        f"{name} of {CopernicusSource.title}", found=f"chunk {cell} of step {level.lead} not there, where the sea is",
+        where=shown(cube.address), action="wait for the archive, or take the next rung",
+    )  # fmt: skip
 
 
 def _natives(request: Request) -> tuple[str, ...]:
@@ -224,33 +312,40 @@ def _stamps(cube: Cube) -> h.Stamps:
     return stamps.astype("datetime64[D]").astype("datetime64[s]") if daily else stamps
 
 
-def _unpacked(block: NDArray[Any], array: Any) -> NDArray[np.float32]:
-    attrs = dict(array.attrs)
-    fill = attrs.get("_FillValue", array.fill_value)
-    values = block * float(attrs.get("scale_factor", 1.0)) + float(attrs.get("add_offset", 0.0))
-    return np.where(block == fill, np.nan, values).astype(np.float32)
-
-
 def _fields(
-    levels: Mapping[str, tuple[Field, list[Plane]]], session: _Session, request: Request
+    levels: Mapping[str, tuple[Field, list[da.Array]]], session: _Session, request: Request
 ) -> dict[str, xr.DataArray]:
-    """Every variable (depth,) latitude, longitude; temperature in situ, lazily, a level at a time."""
-    fields = {}
+    """Every variable (depth,) latitude, longitude, lazily; temperature in situ, a level at a time."""
+    fields: dict[str, xr.DataArray] = {}
     for name, (depths, planes) in levels.items():
         cube = session.cube(name)
         axes = {axis: np.asarray(cube.whole(axis), dtype=np.float64) for axis in PLANE}
-        stack = np.stack(planes)
         units = {"units": str(cube.array(name).attrs.get("units", ""))}
         if name in DEEP:
-            lazily = da.from_array(stack, chunks=(-1, 256, -1))  # type: ignore[no-untyped-call]
-            ours = at_depths(lazily, depths, request.depths_m)
+            ours = at_depths(planes, depths, request.depths_m)
             fields[name] = xr.DataArray(ours, {"depth": np.array(request.depths_m), **axes}, ("depth", *PLANE),
                                         attrs=units)  # fmt: skip
         elif name == "mlotst" and request.kind is Kind.BIOGEOCHEMISTRY:
             thinned = {axis: values[::3] for axis, values in axes.items()}
-            fields[name] = xr.DataArray(stack[0][::3, ::3], thinned, PLANE, attrs=units)
+            fields[name] = xr.DataArray(planes[0][::3, ::3], thinned, PLANE, attrs=units)
         else:
-            fields[name] = xr.DataArray(stack[0], axes, PLANE, attrs=units)
+            fields[name] = xr.DataArray(planes[0], axes, PLANE, attrs=units)
     if "thetao" in fields:
         fields["thetao"] = in_situ(fields["thetao"], fields["so"])
-    return fields
+    return _on_one_grid(fields, session)
+
+
+def _on_one_grid(fields: dict[str, xr.DataArray], session: _Session) -> dict[str, xr.DataArray]:
+    """Every field on the first one's axes, which its stores give to their own rounding; never a union of two grids."""
+    first = next(iter(fields.values()))
+    for name, field in fields.items():
+        same = all(field.sizes[axis] == first.sizes[axis] and np.allclose(field[axis], first[axis], atol=1e-3)
+                   for axis in PLANE)  # fmt: skip
+        if not same:
+            raise InputRefused(
+                f"{', '.join(fields)} on one grid", found=f"{name} of {field.sizes['latitude']} rows and "
+                f"{field.sizes['longitude']} columns, others of {first.sizes['latitude']} and "
+                f"{first.sizes['longitude']}, or in other places", where=session.address,
+                action="tell its provider: its grids have changed",
+            )  # fmt: skip
+    return {name: field.assign_coords({axis: first[axis] for axis in PLANE}) for name, field in fields.items()}

@@ -6,16 +6,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
-
 from pipeline.errors import InputRefused, InputUnavailable
 from pipeline.settings import Settings
-from pipeline.sources.transfer import fetch_one, shown, unavailable
+from pipeline.sources.transfer import fetch_one, post, shown, unavailable
 
 TITLE = "Copernicus Marine"
 CATALOGUE = "https://s3.waw3-1.cloudferro.com/mdl-metadata"
 LOGIN = "https://auth.marine.copernicus.eu/realms/MIS/protocol/openid-connect/token"
 ASSET = "timeChunked"
+LOGIN_SECONDS = 30.0
+"""Longest wait for the login's whole answer."""
 
 
 def log_in(archives: Mapping[str, str], deadline_seconds: float) -> None:
@@ -29,17 +29,14 @@ def log_in(archives: Mapping[str, str], deadline_seconds: float) -> None:
     form = {"client_id": "toolbox", "grant_type": "password", "username": logins.copernicus_user,
             "password": logins.copernicus_password.get_secret_value(), "scope": "openid profile email"}  # fmt: skip
     url = archives.get("copernicus-login", LOGIN)
-    try:
-        answer = httpx.post(url, data=form, timeout=min(30.0, deadline_seconds))
-    except httpx.HTTPError as error:
-        raise unavailable(f"{TITLE}'s login", str(error) or type(error).__name__, url) from error
-    if answer.status_code in (400, 401):
+    status = post(url, form, archive=f"{TITLE}'s login", deadline_seconds=min(LOGIN_SECONDS, deadline_seconds))
+    if status in (400, 401):
         raise InputUnavailable(
-            f"an account that {TITLE} knows", found=f"HTTP {answer.status_code}", where=shown(url),
+            f"an account that {TITLE} knows", found=f"HTTP {status}", where=shown(url),
             action="correct GOMS_LOGINS__COPERNICUS_USER and __COPERNICUS_PASSWORD",
         )  # fmt: skip
-    if answer.status_code != 200:
-        raise unavailable(f"{TITLE}'s login", f"HTTP {answer.status_code}", url)
+    if status != 200:
+        raise unavailable(f"{TITLE}'s login", f"HTTP {status}", url)
 
 
 def store_of(dataset: str, archives: Mapping[str, str], deadline_seconds: float) -> str:

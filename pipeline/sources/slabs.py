@@ -200,12 +200,13 @@ def records(slabs: Sequence[Slab], found: Mapping[str, Figures]) -> tuple[FileRe
 
 
 def _plane(slab: Slab, cache: Slabs) -> da.Array:
-    read = delayed(partial(_kept, cache, str(slab)), pure=False, traverse=False)(slab.key)
+    read = delayed(partial(kept, cache, str(slab)), pure=False, traverse=False)(slab.key)
     plane: da.Array = da.from_delayed(read, slab.box.shape, np.dtype(slab.field.dtype))  # type: ignore[no-untyped-call]
     return plane
 
 
-def _kept(cache: Slabs, name: str, key: str) -> NDArray[Any]:
+def kept(cache: Slabs, name: str, key: str) -> NDArray[Any]:
+    """What a fetch has put into the cache; ``StoreError`` where it is gone from there."""
     array = cache.get(key)
     if array is None:
         raise StoreError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -81,6 +81,22 @@ def fetch_one(url: str, *, archive: str, deadline_seconds: float) -> bytes | Non
     """One object's bytes, or ``None`` where it is not there; raises as ``fetch``."""
     (part,) = fetch([Asked(url)], archive=archive, deadline_seconds=deadline_seconds)
     return None if part is None else part.data
+
+
+def post(url: str, form: Mapping[str, str], *, archive: str, deadline_seconds: float) -> int:
+    """The status that a form is answered with, once and whole within the deadline, or ``InputUnavailable``."""
+
+    async def ask() -> int:
+        async with asyncio.timeout(deadline_seconds), httpx.AsyncClient(timeout=deadline_seconds) as client:
+            return (await client.post(url, data=form)).status_code
+
+    try:
+        with ThreadPoolExecutor(1) as own:
+            return own.submit(asyncio.run, ask()).result()
+    except TimeoutError as late:
+        raise unavailable(archive, f"no whole answer within {deadline_seconds:.3g} s", url) from late
+    except httpx.HTTPError as error:
+        raise unavailable(archive, str(error) or type(error).__name__, url) from error
 
 
 def join(address: str, key: str) -> str:

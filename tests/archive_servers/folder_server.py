@@ -14,6 +14,7 @@ class FolderServer:
     """``with FolderServer(folder) as server:`` then ask ``server.address`` + path of a file."""
 
     def __init__(self, folder: Path, port: int = 0) -> None:
+        self.folder = folder
         handler = type("Handler", (_Handler,), {"folder": folder})
         self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
