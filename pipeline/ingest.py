@@ -20,7 +20,7 @@ from pipeline.provenance import InputRecord
 from pipeline.sources import SOURCES, Native, Request, Slabs, Source
 from pipeline.sources.netcdf import reading
 from pipeline.systems import Ladder, System
-from pipeline.variables import Kind, of_kind
+from pipeline.variables import Kind
 
 
 class _Rung(NamedTuple):
@@ -63,7 +63,7 @@ def ingest(
     if ladder is None:
         raise _unavailable(kind, f"system {system.name} without a ladder for it", f"system {system.name}")
     request = Request(
-        kind, when.astimezone(UTC), tuple(entry.name for entry in of_kind(kind)), system.depths_m,
+        kind, when.astimezone(UTC), tuple(entry.name for entry in system.variables_of(kind)), system.depths_m,
         system.grid_of(kind), inputs, scratch, seed, archives=archives, cache=cache, system=system.name, store=store,
     )  # fmt: skip
     return tuple(_part(rung, rung.asked) for rung in _rungs(ladder, request, sources, first_rung, passed_over))

@@ -12,7 +12,8 @@ from pipeline.errors import UsageError
 from pipeline.grids import Grid
 from pipeline.variables import Entry, Kind
 
-ForcingPolicy = Literal["persistence", "relaxed", "forecast"]
+ForcingPolicy = Literal["analysis", "persistence", "relaxed", "forecast"]
+"""What a forecast takes for the weather to come; ``analysis`` is the weather that came, which only a hindcast has."""
 
 
 class Rung(Entry):
@@ -116,6 +117,7 @@ class System(Entry):
     region: str
     grid: Grid
     depths_m: tuple[float, ...] = v.DEPTHS_M
+    ocean_variables: tuple[str, ...] = Field(default=tuple(entry.name for entry in v.OCEAN), min_length=1)
     wave_grid: Grid | None = None
     biogeochemistry_grid: Grid | None = None
     kuroshio_grid: Grid | None = None
@@ -132,6 +134,11 @@ class System(Entry):
     def ladder(self, kind: Kind) -> Ladder | None:
         """The ladder of a kind of input, if the system has one."""
         return next((ladder for ladder in self.ladders if ladder.kind == kind), None)
+
+    def variables_of(self, kind: Kind) -> tuple[v.Variable, ...]:
+        """What the system has of a kind of input, in registry order."""
+        entries = v.of_kind(kind)
+        return tuple(e for e in entries if e.name in self.ocean_variables) if kind is Kind.OCEAN else entries
 
     def grid_of(self, kind: Kind) -> Grid:
         """The grid a kind of input is brought to."""
@@ -237,14 +244,26 @@ GLOBAL_QUARTER_DEGREE = System(
 SYSTEMS: tuple[System, ...] = (TWIN, CORAL_SEA, CORAL_SEA_TWIN, GLOBAL_QUARTER_DEGREE)
 
 
+AGULHAS = System(
+    name="agulhas", title="GlobCurrent surface currents off the Agulhas, 0.25 degrees", region="Agulhas Current",
+    grid=Grid(south=-40.125, west=14.875, latitude_step=0.25, longitude_step=0.25, rows=40, columns=80),
+    depths_m=(0.0,), ocean_variables=("uo", "vo"), start_hour=0, forcing_policy="persistence", real_ocean=True,
+    ladders=(Ladder(kind=Kind.OCEAN, rungs=rungs("globcurrent"), required=True),), products=(),
+)  # fmt: skip
+"""Observed currents alone: the northernmost row and easternmost column of the file are left out, for whole patches."""
+
+STUDIES: tuple[System, ...] = (AGULHAS,)
+"""What can be archived and trained on, and is not forecast as a service: no products."""
+
+
 def system(name: str) -> System:
     """The system with this name; ``UsageError`` lists what there is."""
-    for entry in SYSTEMS:
+    for entry in SYSTEMS + STUDIES:
         if entry.name == name:
             return entry
     raise UsageError(
         "the name of a forecasting system",
         found=repr(name),
         where="--system",
-        action=f"choose one of {', '.join(s.name for s in SYSTEMS)}",
+        action=f"choose one of {', '.join(s.name for s in SYSTEMS + STUDIES)}",
     )

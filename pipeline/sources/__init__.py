@@ -137,6 +137,7 @@ from pipeline.sources.era5_arco import Era5ArcoSource  # noqa: E402
 from pipeline.sources.era5_cds import Era5CdsSource  # noqa: E402
 from pipeline.sources.espc import EspcSource  # noqa: E402
 from pipeline.sources.gfs import GfsSource  # noqa: E402
+from pipeline.sources.globcurrent import GlobcurrentSource  # noqa: E402
 from pipeline.sources.gofs import GofsSource  # noqa: E402
 from pipeline.sources.hycom import HycomSource  # noqa: E402
 from pipeline.sources.hycom_bucket import HycomBucketSource  # noqa: E402
@@ -149,7 +150,7 @@ from pipeline.sources.twin import TwinSource  # noqa: E402
 _ARCHIVES: tuple[Source, ...] = (
     *(archive(sampling) for archive in (EspcSource, GofsSource, HycomBucketSource) for sampling in Sampling),
     HycomSource(), Era5Source(), Era5ArcoSource(), Era5CdsSource(), IfsSource(), GfsSource(), NobmSource(),
-    CopernicusSource(), OwnForecastSource(), TwinSource(), ClimatologySource(),
+    CopernicusSource(), GlobcurrentSource(), OwnForecastSource(), TwinSource(), ClimatologySource(),
 )  # fmt: skip
 SOURCES: Mapping[str, Source] = {source.name: source for source in _ARCHIVES}
 """Every archive by the name the systems' ladders know it by."""
