@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import shutil
+import signal
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from docker.types import DeviceRequest
+from prefect.events.schemas.automations import AutomationCore
 from s3_server import BUCKET, S3Server
 from served import Up
 
@@ -36,6 +40,7 @@ pytestmark = pytest.mark.server
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 CYCLE = cycle.cycle("small-sea", "2023-01-01", 0)
+FIELDS = set(AutomationCore.model_fields) - {"owner_resource"}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +77,8 @@ def up(
     folder = tmp_path_factory.mktemp("service") / "machine"
     named = {} if database is None else {"PREFECT_API_DATABASE_CONNECTION_URL": database}
     started = served.start(folder, small_sea[1], made_up_for.uri, "--system", "small-sea", "--system", "late-sea",
-                           "--forecaster", "persistence", GOMS_INPUTS=str(small_sea[0]), **named)  # fmt: skip
+                           "--forecaster", "persistence", GOMS_INPUTS=str(small_sea[0]),
+                           SMALL_SEA_STOPS=str(folder / "stops"), **named)  # fmt: skip
     yield started
     started.goms("down")
     started.process.wait(served.PATIENCE_SECONDS)
@@ -200,6 +206,57 @@ def test_a_backfill_goes_through_the_work_pool_where_one_serves(
     with up.client as client:
         tags = [run.tags for run in client.read_flow_runs() if run.name == "small-sea 2023-01-02"]
     assert any("backfill" in found for found in tags)
+
+
+def test_a_run_whose_machine_is_lost_ends_and_its_device_is_free(up: Up, folder_store: Store) -> None:
+    """Worker and run die together amid the forecast: nobody is left to say so. Then Retry is pressed."""
+    hurry_the_end_of_zombies(up)
+    stops = Path(up.environment["SMALL_SEA_STOPS"])
+    stops.write_text("forecast: mid-rollout, day 4")
+    run = up.fire("daily/daily-small-sea", **persistence(folder_store))
+    stopped = up.waits(lambda: [process for process in served.marked(up.folder) if is_stopped(process)] or None)
+    stops.unlink()
+    assert slots_taken(up) == 1
+    lost = [process for process in served.marked(up.folder) if is_of_the_worker(process)]
+    for process in (*lost, *stopped):
+        os.kill(process, signal.SIGKILL)
+    with up.client as client:
+        assert client.read_flow_run(run.id).state_name == "Running"
+    crashed = up.ended(run)
+    assert (crashed.name, "no sign of life for" in str(crashed.message)) == ("Crashed", True), crashed
+    up.waits(lambda: slots_taken(up) == 0 or None)
+    assert up.prefect("flow-run", "retry", run.id).returncode == 0
+    again = up.ended(run, after=crashed)
+    assert (again.name, str(again.message)) == ("Completed", "published r1: ocean, waves"), again
+    reused = [note.stage for note in journal.read(folder_store, CYCLE) if note.event is Event.REUSED]
+    assert reused == ["ocean", "surface", "waves", "initialise"]
+
+
+def hurry_the_end_of_zombies(up: Up) -> None:
+    """Its automation waits for the signs of life of two and a half minutes."""
+    with up.client as client:
+        (there,) = client.read_automations_by_name(deployments.ZOMBIES)
+        assert there.trigger.within == timedelta(seconds=deployments.BEATS_MISSED * deployments.HEARTBEAT_SECONDS)
+        there.trigger.within = timedelta(seconds=10)
+        client.update_automation(there.id, AutomationCore.model_validate(there.model_dump(include=FIELDS)))
+
+
+def slots_taken(up: Up) -> int:
+    with up.client as client:
+        return client.read_global_concurrency_limit_by_name(deployments.DEVICE_SLOT).active_slots
+
+
+def is_stopped(process: int) -> bool:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return False
+
+
+def is_of_the_worker(process: int) -> bool:
+    """Whether it is the worker, or a flow run that it started."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return b"\0server\0" not in Path(f"/proc/{process}/cmdline").read_bytes()
+    return False
 
 
 def test_a_second_service_of_this_machine_is_refused(up: Up) -> None:

@@ -3,6 +3,9 @@
 ``SMALL_SEA_MASKS``: the folder of its masks. It has a schedule that fires at midnight for 2023-01-01; ``late-sea`` is
 the same with one whose cycles are long past. A model is pinned to them, since without one they would not be deployed;
 what runs is asked for persistence.
+
+``SMALL_SEA_STOPS``: a file that may hold the name of a point (``kill_points.py``); processes that begin while it is
+there stop at that point.
 """
 
 import os
@@ -25,3 +28,9 @@ if "SMALL_SEA_MASKS" in os.environ:
     small_goms.install(Path(os.environ["SMALL_SEA_MASKS"]))
     systems.SYSTEMS = (*systems.SYSTEMS,
                        small_goms.SMALL_SEA.model_copy(update={"name": "late-sea", "schedule": late}))  # fmt: skip
+
+    stops = Path(os.environ.get("SMALL_SEA_STOPS", os.devnull))
+    if stops.is_file():
+        import kill_points
+
+        kill_points.arm(kill_points.point(stops.read_text()), kill_points.signal.SIGSTOP)
