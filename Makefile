@@ -29,8 +29,8 @@ lint: $(STAMP)  ## style, formatting and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint  ## the one check, the same at the desk and in CI: style, types and every test, two files at a time
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+test: lint  ## the one check, the same at the desk and in CI: style, types and every test, three files at a time
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: test  ## another name for test
 

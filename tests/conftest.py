@@ -10,10 +10,17 @@ import pytest
 pytest_plugins = ("journeys", "forked", "kill_matrix", "s3_server", "small_disk")
 
 ROOT = Path(__file__).parents[1]
+LONGEST_FIRST = (
+    "test_service", "test_together", "test_kill_matrix", "test_store_faults", "test_concurrent_runs",
+    "test_models_training", "test_flow_daily", "test_hycom_faults", "test_atmosphere_faults", "test_backfill",
+)  # fmt: skip
+"""Files that take minutes or wait a lot: begun first, beside others, they are not what is waited for at the end."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of the live archives run where they are asked for by name, and are skipped in every other run."""
+    """The longest files come first; tests of the live archives run where they are asked for by name alone."""
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
     if "network" in config.option.markexpr:
         return
     for item in items:
