@@ -130,7 +130,7 @@ def take_in(run: Run) -> tuple[dict[Kind, Mark], dict[str, str]]:
     """Every kind of input there is, and for those that may be lacking and are, the reason: never silently."""
     system, taken, left_out = run.of, dict[Kind, Mark](), dict[str, str]()
     for ladder in system.ladders:
-        reason = not_asked(system, ladder.kind) or stages.without(run, ladder.kind)
+        reason = passed_over(run, ladder.kind)
         if reason is None:
             try:
                 taken[ladder.kind] = tasks.take_in(run, ladder.kind, sensing.rung_for(run, ladder.kind))
@@ -141,6 +141,11 @@ def take_in(run: Run) -> tuple[dict[Kind, Mark], dict[str, str]]:
                 reason = str(absence)
         left_out[ladder.kind.value] = reason
     return taken, left_out
+
+
+def passed_over(run: Run, kind: Kind) -> str | None:
+    """Why a kind of input is left out without a look; the weather to come never is: it relaxes, and says why."""
+    return not_asked(run.of, kind) or (None if kind is Kind.FORCING else stages.without(run, kind))
 
 
 def not_asked(system: System, kind: Kind) -> str | None:

@@ -90,11 +90,11 @@ def _refusal(run: Run) -> str | None:
 def _taken(run: Run, start_again_from: str | None) -> list[Step]:
     found = []
     for ladder in run.of.ladders:
-        reason = daily.not_asked(run.of, ladder.kind) or stages.without(run, ladder.kind)
+        reason = daily.passed_over(run, ladder.kind)
         if reason is not None:
             found.append(Step(ladder.kind.value, LEFT_OUT, reason))
         else:
-            found.append(_step(run, ladder.kind.value, start_again_from, True, tasks.intake(run)))
+            found.append(_step(run, ladder.kind.value, start_again_from, True, tasks.intake(run, ladder.kind)))
     return found
 
 

@@ -40,7 +40,7 @@ PAUSES, SPREAD = exponential_backoff(10), 0.5
       task_run_name="take in {kind}")  # fmt: skip
 def take_in(run: Run, kind: Kind, choice: Choice = FIRST) -> Mark:
     """One kind of input, on the system's grid, staged."""
-    return stages.once(run, kind.value, intake(run), lambda _: [staged.save(
+    return stages.once(run, kind.value, intake(run, kind), lambda _: [staged.save(
         run.opened, run.staged(kind.value), gridded(run, kind, choice))])  # fmt: skip
 
 
@@ -89,12 +89,19 @@ def gridded(run: Run, kind: Kind, choice: Choice) -> Gridded:
     if kind is not Kind.FORCING:
         return taking.gridded(run, kind, choice)
     return foresight.foresee(run.of, run.start.start, inputs=run.inputs, scratch=run.scratch, seed=run.seed,
-                             archives=Settings().archives)  # fmt: skip
+                             archives=Settings().archives, without=_without_weather(run))  # fmt: skip
 
 
-def intake(run: Run) -> list[str]:
+def intake(run: Run, kind: Kind) -> list[str]:
     """What a kind of input depends on, as texts."""
-    return [stages.text_of(run)]
+    decided = _without_weather(run) if kind is Kind.FORCING else None
+    return [stages.text_of(run), *([decided] if decided else [])]
+
+
+def _without_weather(run: Run) -> str | None:
+    """Why no weather forecast is to be used, in the operator's words, or ``None``."""
+    reason = stages.without(run, Kind.FORCING)
+    return reason and f"the weather forecast {reason}"
 
 
 def initial(taken: Mapping[Kind, Mark]) -> list[str]:

@@ -27,19 +27,54 @@ class Publisher(BaseModel):
     )
 
 
+_HYCOM = (
+    "HYCOM Consortium and US Navy FNMOC",
+    "The HYCOM ocean analysis is a product of the US Navy, distributed by the HYCOM Consortium.",
+)
+_ERA5 = (
+    "Copernicus Climate Change Service",
+    "Contains modified Copernicus Climate Change Service information (ERA5); neither the European Commission nor "
+    "ECMWF is responsible for any use that may be made of it.",
+)
+_NOBM = (
+    "NASA Global Modeling and Assimilation Office",
+    "The NASA Ocean Biogeochemical Model was provided by NASA's Global Modeling and Assimilation Office.",
+)
 _CREDITS: Mapping[str, tuple[str, str]] = {
-    "hycom": (
-        "HYCOM Consortium and US Navy FNMOC",
-        "The HYCOM ocean analysis is a product of the US Navy, distributed by the HYCOM Consortium.",
+    **dict.fromkeys(
+        (
+            "hycom",
+            "hycom-espc",
+            "hycom-espc-daily",
+            "hycom-gofs",
+            "hycom-gofs-daily",
+            "hycom-bucket",
+            "hycom-bucket-daily",
+        ),
+        _HYCOM,
     ),
-    "era5": (
-        "Copernicus Climate Change Service",
-        "Contains modified Copernicus Climate Change Service information (ERA5); neither the European Commission nor "
-        "ECMWF is responsible for any use that may be made of it.",
+    **dict.fromkeys(("era5", "era5-arco", "era5-cds"), _ERA5),
+    **dict.fromkeys(("nobm", "nobm-dap"), _NOBM),
+    "ifs": (
+        "European Centre for Medium-Range Weather Forecasts (ECMWF)",
+        "Contains modified ECMWF open data (IFS), (C) European Centre for Medium-Range Weather Forecasts, under "
+        "CC-BY-4.0 (https://creativecommons.org/licenses/by/4.0/); ECMWF accepts no liability for any error or "
+        "omission in them or for any use of them.",
     ),
-    "nobm": (
-        "NASA Global Modeling and Assimilation Office",
-        "The NASA Ocean Biogeochemical Model was provided by NASA's Global Modeling and Assimilation Office.",
+    "gfs": (
+        "NOAA National Centers for Environmental Prediction",
+        "Contains modified output of the Global Forecast System of NOAA's National Centers for Environmental "
+        "Prediction, which do not endorse this product.",
+    ),
+    "globcurrent": (
+        "GlobCurrent project of the European Space Agency",
+        "Surface currents were provided by the GlobCurrent project, funded by the European Space Agency.",
+    ),
+    "copernicus": (
+        "E.U. Copernicus Marine Service",
+        "Generated using E.U. Copernicus Marine Service Information; "
+        "https://doi.org/10.48670/moi-00016 (physics), https://doi.org/10.48670/moi-00015 (biogeochemistry), "
+        "https://doi.org/10.48670/moi-00017 (waves).",
     ),
     "twin": ("GOMS twin", "The synthetic twin ocean is computed, not observed."),
     "climatology": (
@@ -47,7 +82,12 @@ _CREDITS: Mapping[str, tuple[str, str]] = {
         "Climatological fields derive from the Levitus climatology and ETOPO relief of NOAA.",
     ),
 }
-"""Per source: the provider's name, and the sentence its licence or courtesy asks for."""
+"""Per source: the provider's name, and the sentence its licence or courtesy asks for.
+
+What passes on what others gave names them in its record's note, after one of the two marks below.
+"""
+BEGUN_FROM, MADE_FROM = "; begun from ", "; made from "
+"""Before the source an own forecast's chain began with, and before those a climatology is the mean of."""
 
 
 def sources_in_words(inputs: Iterable[InputRecord], forecaster: str) -> str:
@@ -77,6 +117,15 @@ def _age(record: InputRecord) -> str:
 
 
 def _credits(inputs: Iterable[InputRecord], part: int) -> list[str]:
-    names = dict.fromkeys(record.source for record in inputs)
+    names = dict.fromkeys(name for record in inputs for name in _origins(record))
     found = [_CREDITS.get(name, (name, f"Contains data of the source {name}."))[part] for name in names]
     return list(dict.fromkeys(found)) or ["no recorded input"]
+
+
+def _origins(record: InputRecord) -> list[str]:
+    """The archives behind a record: its source, unless that passes on what others gave and its note names them."""
+    for source, mark in (("own-forecast", BEGUN_FROM), ("climatology", MADE_FROM)):
+        _, there, origin = record.note.rpartition(mark)
+        if record.source == source and there:
+            return origin.partition(" of ")[0].split(" and ")
+    return [record.source]

@@ -46,13 +46,15 @@ def foresee(
     seed: int = 0,
     sources: Mapping[str, Source] = SOURCES,
     archives: Mapping[str, str] = MappingProxyType({}),
+    without: str | None = None,
 ) -> Gridded:
     """The surface of the lead days that the first rung with any holds, (lead_day, latitude, longitude), float32.
 
     No forecast issued after ``start`` is used. A rung that has nothing, or whose fields are refused, is passed over
-    with its reason on the record; lead days may be missing, and all of them may be.
+    with its reason on the record; lead days may be missing, and all of them may be. ``without``: why a person decided
+    that none is to be used.
     """
-    ladder = system.ladder(Kind.FORCING)
+    ladder = system.ladder(Kind.FORCING) if without is None else None
     reasons: list[str] = []
     for number, rung in enumerate(ladder.rungs if ladder else ()):
         request = Request(
@@ -63,7 +65,8 @@ def foresee(
             return _gridded(_found(number, rung, request, system, sources), request, system, reasons)
         except (InputUnavailable, InputRefused) as lack:
             reasons.append(f"{rung.source}: needed {lack.needed}, found {lack.found} in {lack.where}")
-    return _nothing(system, number_of=len(ladder.rungs) if ladder else 0, reasons=reasons)
+    why = without or f"no weather forecast was to be had ({'; '.join(reasons) or 'none is on the ladder'})"
+    return _nothing(system, len(ladder.rungs) if ladder else 0, why)
 
 
 def _found(number: int, rung: Rung, request: Request, system: System, sources: Mapping[str, Source]) -> _Found:
@@ -126,7 +129,7 @@ def _short(found: _Found, leads: list[int], request: Request, system: System) ->
     return [f"{found.source.title} does not hold lead days {in_words(absent)}"] if absent else []
 
 
-def _nothing(system: System, number_of: int, reasons: list[str]) -> Gridded:
+def _nothing(system: System, number_of: int, why: str) -> Gridded:
     grid = system.grid
     empty = np.empty((0, *grid.shape), dtype=np.float32)
     dims = ("lead_day", "latitude", "longitude")
@@ -134,7 +137,6 @@ def _nothing(system: System, number_of: int, reasons: list[str]) -> Gridded:
         {entry.name: (dims, empty.copy(), {"units": entry.units}) for entry in of_kind(Kind.SURFACE)},
         coords={"lead_day": np.empty(0, dtype=np.int64), "latitude": grid.latitude, "longitude": grid.longitude},
     )  # fmt: skip
-    why = f"no weather forecast was to be had ({'; '.join(reasons) or 'none is on the ladder'})"
     record = InputRecord(kind=Kind.FORCING, variables=NAMES, source="climatology", rung=number_of, valid_time=None,
                          age_hours=0.0, note="", degraded=why)  # fmt: skip
     return contracts.foreseen(_attached(dataset, record), system)

@@ -164,7 +164,7 @@ def here(
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(landmask, "FOLDER", masks)
     monkeypatch.setattr(systems, "SYSTEMS", (*systems.SYSTEMS, small_goms.SMALL_SEA))
-    prefect_defaults(Settings(), "CRITICAL")
+    prefect_defaults(Settings(), "CRITICAL").mkdir(parents=True, exist_ok=True)
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: prefect_server}):

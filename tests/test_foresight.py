@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+import small_goms
 import xarray as xr
+from journeys import Here
 
-from pipeline import channels, climatology, forcing, foresight, produce, provenance
+from pipeline import channels, climatology, cycle, forcing, foresight, produce, products, provenance, systems
 from pipeline.contracts import InitialState
+from pipeline.store import Store
 from pipeline.systems import TWIN, Ladder, System, rungs
 from pipeline.variables import Kind
 from tests.archive_servers import weather as w
@@ -152,3 +156,79 @@ def test_the_product_names_the_forecast_that_was_used(server: FolderServer, tmp_
         "other lead day the forcing relaxes to its day-of-year climatology"
     )
     assert Kind.FORCING in produce._DEPENDS_ON["ocean"]
+
+
+SEA = small_goms.SMALL_SEA.model_copy(update={
+    "forcing_policy": "forecast", "products": (products.OCEAN,),
+    "ladders": (*small_goms.SMALL_SEA.ladders[:2],
+                Ladder(kind=Kind.FORCING, rungs=rungs("ifs", "gfs", maximum_age_days=1.0), required=False)),
+})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def weather(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FolderServer]:
+    """Of the small sea's first day: ECMWF's run reaches lead day 4, NOAA's of six hours before lead day 2."""
+    folder = tmp_path_factory.mktemp("weather")
+    w.write_ifs(folder / "ifs", small_goms.START, [24, 48, 72, 96])
+    w.write_gfs(folder / "gfs", small_goms.START - timedelta(hours=6), [30, 54])
+    with FolderServer(folder) as found:
+        yield found
+
+
+@pytest.fixture
+def forecasts(
+    here: Here, weather: FolderServer, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, str]]:
+    """``goms run`` of the sea's first day with these addresses of the weather; what its ocean says of itself."""
+    monkeypatch.setattr(systems, "SYSTEMS", (*(s for s in systems.SYSTEMS if s.name != SEA.name), SEA))
+
+    def published(**archives: str) -> dict[str, str]:
+        places = {name: f"{weather.address}/{name}" for name in ("ifs", "gfs")} | archives
+        monkeypatch.setenv("GOMS_ARCHIVES", json.dumps(places))
+        answer = here.run(small_goms.DAY, folder_store)
+        assert answer.code == 0, answer.err
+        place = cycle.cycle(SEA.name, small_goms.DAY, 0).revision_prefix(1)
+        with xr.open_zarr(folder_store.address(f"{place}/ocean.zarr"), chunks=None) as ocean:
+            return {name: str(value) for name, value in ocean.attrs.items()}
+
+    return published
+
+
+def test_a_run_s_product_says_which_weather_was_used_and_how_far(forecasts: Callable[..., dict[str, str]]) -> None:
+    said = forecasts()
+    assert said["future_forcing"] == (
+        "a weather forecast is used where there is one, ECMWF IFS run of 2023-01-01T00Z, lead days 1-4: on every other "
+        "lead day the forcing relaxes to its day-of-year climatology"
+    )
+    assert "ECMWF IFS does not hold lead days 5" in said["degraded_reasons"]
+    assert "ECMWF" in said["contributor_name"]
+    assert "CC-BY-4.0" in said["acknowledgement"]
+
+
+def test_a_run_without_the_first_weather_takes_the_second(
+    forecasts: Callable[..., dict[str, str]], weather: FolderServer
+) -> None:
+    said = forecasts(ifs=f"{weather.address}/nowhere")
+    assert "NOAA GFS run of 2022-12-31T18Z, lead days 1-2:" in said["future_forcing"]
+    assert "6 h before the start" in said["degraded_reasons"]
+    assert "National Centers for Environmental Prediction" in said["contributor_name"]
+
+
+def test_a_run_without_any_weather_relaxes_and_says_why(
+    forecasts: Callable[..., dict[str, str]], weather: FolderServer
+) -> None:
+    said = forecasts(ifs=f"{weather.address}/nowhere", gfs=f"{weather.address}/nowhere")
+    assert said["future_forcing"] == produce.FORCING_WORDS["relaxed"]
+    assert "no weather forecast was to be had (ifs: needed ECMWF IFS forcing" in said["degraded_reasons"]
+
+
+def test_an_operator_can_go_on_without_the_weather(
+    forecasts: Callable[..., dict[str, str]], here: Here, folder_store: Store
+) -> None:
+    decided = here("set-complete", small_goms.DAY, "--system", SEA.name, "--store", folder_store.uri, "--stage",
+                   "forcing", "--reason", "a cyclone that is not there")  # fmt: skip
+    assert decided.code == 0, decided.err
+    said = forecasts()
+    assert said["future_forcing"] == produce.FORCING_WORDS["relaxed"]
+    assert "the weather forecast left out by " in said["degraded_reasons"]
+    assert "a cyclone that is not there" in said["degraded_reasons"]

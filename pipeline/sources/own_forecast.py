@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from pipeline import publish, systems
+from pipeline.credits import BEGUN_FROM
 from pipeline.cycle import Cycle
 from pipeline.errors import CheckFailed, InputRefused, InputUnavailable, StoreError
 from pipeline.products import ProductEntry
@@ -72,8 +73,8 @@ class OwnForecastSource:
             files.append(record)
         time = np.array([h.instant(request.when)]).astype("datetime64[ns]")
         dataset = xr.Dataset(fields, coords={"time": time, "latitude": grid.latitude, "longitude": grid.longitude})
-        note = (f"own forecast of {found.cycle.key} r{found.manifest.revision}, lead day {found.lead_day}; "
-                f"begun from {found.begun_from} of {found.begun:%Y-%m-%dT%HZ}")  # fmt: skip
+        note = (f"own forecast of {found.cycle.key} r{found.manifest.revision}, lead day {found.lead_day}"
+                f"{BEGUN_FROM}{found.begun_from} of {found.begun:%Y-%m-%dT%HZ}")  # fmt: skip
         return Native(dataset, LEXICON, tuple(files), note, found.begun)
 
 
@@ -111,7 +112,7 @@ def _begun(record: InputRecord, cycle: Cycle) -> datetime:
 
 def _begun_from(record: InputRecord) -> str:
     """The archive the chain began with: of an own forecast what its own note says."""
-    _, separator, origin = record.note.rpartition("; begun from ")
+    _, separator, origin = record.note.rpartition(BEGUN_FROM)
     return origin.partition(" of ")[0] if record.source == OwnForecastSource.name and separator else record.source
 
 
