@@ -38,10 +38,9 @@ def choose(run: Run) -> Persistence | ModelForecaster:
         )  # fmt: skip
     from flows import trained  # brings torch in, which persistence can do without
 
-    threads = Settings().threads
     if run.forecaster == CHECKPOINT and pin is not None:
-        return trained.pinned(pin, threads)
-    return trained.from_folder(Path(run.forecaster), threads)
+        return trained.pinned(pin, Settings())
+    return trained.from_folder(Path(run.forecaster), Settings())
 
 
 def fitted(run: Run, initial: InitialState) -> Forecaster:

@@ -9,24 +9,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 import models
+from models.engine import Engine
 from models.forecaster import ModelForecaster, load
 from pipeline import landmask
 from pipeline.contracts import InitialState
 from pipeline.forecast import Arrays
+from pipeline.settings import Settings
 from pipeline.systems import CheckpointPin, System
 
 CHECKPOINTS = Path(models.__file__).parent / "checkpoints"
 """Where the checkpoints that systems pin are kept."""
 
 
-def pinned(pin: CheckpointPin, threads: int) -> ModelForecaster:
+def pinned(pin: CheckpointPin, settings: Settings) -> ModelForecaster:
     """The model a system pins; ``CheckpointError`` unless it is that one to the byte."""
-    return load(CHECKPOINTS / pin.folder, pin.sha256, threads)
+    return load(CHECKPOINTS / pin.folder, pin.sha256, settings.threads, engine(settings))
 
 
-def from_folder(folder: Path, threads: int) -> ModelForecaster:
+def from_folder(folder: Path, settings: Settings) -> ModelForecaster:
     """The model in a folder, whichever it is: its digest goes onto the products."""
-    return load(folder, None, threads)
+    return load(folder, None, settings.threads, engine(settings))
+
+
+def engine(settings: Settings) -> Engine:
+    """Where and how this machine runs models."""
+    return Engine(device=settings.device, precision=settings.precision, compiled=settings.compiled)
 
 
 def heads_missing(model: ModelForecaster, system: System) -> dict[str, str]:

@@ -12,9 +12,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from models.layers import FourierBlock, PatchEmbedding, PatchProjection, position_embedding
+from models.layers import FourierBlock, PatchEmbedding, PatchProjection, position_embedding, row_embedding
 
 Predicts = Literal["state", "increment"]
+Mixing = Literal["sequence", "plane"]
 
 
 class Architecture(BaseModel):
@@ -24,6 +25,9 @@ class Architecture(BaseModel):
     the one-day change in units of each channel's one-day standard deviation, added to the state: an untrained network
     is then persistence, and a small one need not reproduce what does not change.
     ``halo``: cells around each patch that its token sees too; 0 in the paper. ``periodic``: longitudes close.
+    ``mixing``: "sequence" is the paper's: one Fourier transform along all tokens, row after row. With "plane" rows and
+    columns are transformed apart, longitudes close in the transform too, and a token knows its row but not its column:
+    what is shifted east by whole patches, land, sea and forcing alike, is forecast shifted.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -42,11 +46,14 @@ class Architecture(BaseModel):
     halo: int = Field(default=0, ge=0)
     periodic: bool = True
     predicts: Predicts = "increment"
+    mixing: Mixing = "sequence"
 
     @model_validator(mode="after")
     def _whole_patches(self) -> Self:
         if self.rows % self.patch or self.columns % self.patch:
             raise ValueError(f"{self.rows} x {self.columns} cells do not divide into patches of {self.patch}")
+        if self.mixing == "plane" and not self.periodic:
+            raise ValueError("mixing in the plane needs longitudes that close (periodic)")
         return self
 
     @property
@@ -107,7 +114,8 @@ class Backbone(nn.Module):
         self.decoder = _blocks(a.decoder_depth, a.decoder_dim, a)
         self.feature_norm = nn.LayerNorm(a.decoder_dim)
         self.projection = PatchProjection(a.decoder_dim, a.out_channels, a.patch)
-        positions = position_embedding(*a.token_shape, a.encoder_dim), position_embedding(*a.token_shape, a.decoder_dim)
+        embed = position_embedding if a.mixing == "sequence" else row_embedding
+        positions = embed(*a.token_shape, a.encoder_dim), embed(*a.token_shape, a.decoder_dim)
         self.register_buffer("encoder_position", positions[0], persistent=False)
         self.register_buffer("decoder_position", positions[1], persistent=False)
 
@@ -122,14 +130,20 @@ class Backbone(nn.Module):
         return Output(self.projection(features), features)
 
     def encode(self, fields: Tensor, visible: Tensor | None = None) -> Tensor:
-        """Only visible tokens: (batch, in_channels, rows, columns) -> (batch, visible tokens, encoder_dim)."""
-        if visible is not None:
-            fields = fields * self._seen(visible, fields)
-        tokens = self.embedding(fields) + self.encoder_position
-        if visible is not None:
-            tokens = torch.gather(tokens, 1, visible[..., None].expand(-1, -1, tokens.shape[-1]))
-        encoded: Tensor = self.encoder(tokens)
-        return encoded
+        """Only visible tokens: (batch, in_channels, rows, columns) -> (batch, visible tokens, encoder_dim).
+
+        A plane has no gaps: there a masked token is its row's embedding and nothing else until it is dropped.
+        """
+        if visible is None:
+            whole: Tensor = self.encoder(self.embedding(fields) + self.encoder_position)
+            return whole
+        tokens = self.embedding(fields * self._cells(self._seen(visible, fields)))
+        kept = visible[..., None].expand(-1, -1, tokens.shape[-1])
+        if self.architecture.mixing == "sequence":
+            encoded: Tensor = self.encoder(torch.gather(tokens + self.encoder_position, 1, kept))
+            return encoded
+        seen = tokens * self._seen(visible, fields)[..., None]
+        return torch.gather(self.encoder(seen + self.encoder_position), 1, kept)
 
     def decode(self, encoded: Tensor, visible: Tensor | None = None) -> Tensor:
         """Every token again: (batch, visible tokens, encoder_dim) -> (batch, tokens, decoder_dim)."""
@@ -145,14 +159,19 @@ class Backbone(nn.Module):
         return whole.scatter(1, visible[..., None].expand(-1, -1, dim), tokens)
 
     def _seen(self, visible: Tensor, fields: Tensor) -> Tensor:
+        """(batch, tokens): 1 at visible ones, 0 at masked ones."""
+        return fields.new_zeros(visible.shape[0], self.architecture.tokens).scatter(1, visible, 1.0)
+
+    def _cells(self, seen: Tensor) -> Tensor:
         """(batch, 1, rows, columns): 1 in visible patches, 0 in masked ones, so that no halo shows what is masked."""
-        seen = fields.new_zeros(visible.shape[0], self.architecture.tokens).scatter(1, visible, 1.0)
         seen = seen.reshape(-1, 1, *self.architecture.token_shape)
         return seen.repeat_interleave(self.architecture.patch, 2).repeat_interleave(self.architecture.patch, 3)
 
 
 def _blocks(depth: int, dim: int, architecture: Architecture) -> nn.Sequential:
-    return nn.Sequential(*(FourierBlock(dim, architecture.blocks, architecture.mlp_ratio) for _ in range(depth)))
+    a = architecture
+    grid = a.token_shape if a.mixing == "plane" else None
+    return nn.Sequential(*(FourierBlock(dim, a.blocks, a.mlp_ratio, grid) for _ in range(depth)))
 
 
 def random_visible(batch: int, tokens: int, mask_ratio: float, generator: torch.Generator) -> Tensor | None:

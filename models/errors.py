@@ -17,3 +17,7 @@ class CheckpointError(ModelError):
 
 class TrainingError(ModelError):
     """The training days or the recipe cannot give a model."""
+
+
+class DeviceError(ModelError):
+    """The machine lacks the device, the precision or the memory that a forecast was told to use."""

@@ -62,6 +62,7 @@ class StateHead(nn.Module):
     """Own state (+ its forcing) and the features -> own state one day later (its change, as in the backbone)."""
 
     position: Tensor
+    most: Tensor
 
     def __init__(self, architecture: StateHeadArchitecture, feature_dim: int, state: Normalisation) -> None:
         super().__init__()
@@ -74,14 +75,13 @@ class StateHead(nn.Module):
         self.mixing = nn.Sequential(*(FourierBlock(a.dim, a.blocks) for _ in range(a.depth)))
         self.norm, self.projection = nn.LayerNorm(a.dim), PatchProjection(a.dim, self.transforms.variables, a.patch)
         self.register_buffer("position", position_embedding(*a.token_shape, a.dim), persistent=False)
+        most = [math.inf if kind == "angle" else top for kind, top in zip(a.transforms, a.ceilings, strict=False)]
+        self.register_buffer("most", torch.tensor(most)[:, None, None], persistent=False)
 
     def physical(self, variables: Tensor) -> Tensor:
         """Model variables -> fields (batch, channels, rows, columns) no higher than the ceilings, but for angles."""
-        a, physical = self.architecture, self.transforms.inverse(variables)
-        if not a.ceilings:
-            return physical
-        most = [math.inf if kind == "angle" else top for kind, top in zip(a.transforms, a.ceilings, strict=True)]
-        return torch.minimum(physical, torch.tensor(most)[:, None, None])
+        physical = self.transforms.inverse(variables)
+        return torch.minimum(physical, self.most) if self.architecture.ceilings else physical
 
     def forward(self, physical: Tensor, features: Tensor, forcing: Tensor, mask: Tensor) -> Tensor:
         """Model variables (batch, variables, rows, columns) one day on, zero on land.
@@ -106,8 +106,9 @@ class StateHead(nn.Module):
 
     def variable_mask(self, mask: Tensor) -> Tensor:
         """(channels, rows, columns) -> (variables, rows, columns)."""
-        repeats = torch.tensor([2 if kind == "angle" else 1 for kind in self.architecture.transforms])
-        return mask.repeat_interleave(repeats.to(mask.device), dim=0)
+        kinds = self.architecture.transforms
+        return torch.cat([mask[number : number + 1].expand(2 if kind == "angle" else 1, -1, -1)
+                          for number, kind in enumerate(kinds)])  # fmt: skip
 
 
 def resampled(fields: Tensor, shape: tuple[int, int]) -> Tensor:

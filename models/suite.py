@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,13 +44,20 @@ class Labels(NamedTuple):
 
 
 class Suite(nn.Module):
-    """The ocean model, and the heads that were trained on it (any of them may be missing)."""
+    """The ocean model, and the heads that were trained on it (any of them may be missing).
+
+    ``least``: the lower limit of each ocean channel, (channels, 1, 1).
+    """
+
+    least: Tensor
 
     def __init__(self, labels: Labels, ocean: OceanModel, heads: Mapping[str, StateHead],
                  kuroshio: DownscalingHead | None = None) -> None:  # fmt: skip
         super().__init__()
         self.labels, self.ocean, self.kuroshio = labels, ocean, kuroshio
         self.heads = nn.ModuleDict(dict(heads))
+        limits = [LEAST.get(label.partition("@")[0], -math.inf) for label in labels.ocean]
+        self.register_buffer("least", torch.tensor(limits)[:, None, None], persistent=False)
 
     def advance(self, fields: Fields, forcing: Tensor, masks: Fields) -> Advance:
         """Day n -> n + 1 of the ocean, kept above ``LEAST``, and of each head whose state is there.
@@ -65,12 +72,6 @@ class Suite(nn.Module):
             following[name] = self.head(name).physical(values) * masks[name]
         return Advance(following, variables, step.features)
 
-    @property
-    def least(self) -> Tensor:
-        """The lower limit of each ocean channel, (channels, 1, 1)."""
-        limits = [LEAST.get(label.partition("@")[0], -math.inf) for label in self.labels.ocean]
-        return torch.tensor(limits)[:, None, None]
-
     def advance_heads(self, fields: Fields, forcing: Tensor, masks: Fields, features: Tensor) -> dict[str, Tensor]:
         """The heads' model variables on day n + 1, from everything on day n and the features of the step."""
         atmosphere = self.ocean.atmosphere(forcing)
@@ -78,7 +79,7 @@ class Suite(nn.Module):
         for name in self.heads:
             if name in fields:
                 head = self.head(name)
-                own = atmosphere[:, [self.labels.forcing.index(label) for label in head.architecture.forcing]]
+                own = chosen(atmosphere, [self.labels.forcing.index(label) for label in head.architecture.forcing])
                 result[name] = head(fields[name], features, own, masks[name])
         return result
 
@@ -98,24 +99,28 @@ class Suite(nn.Module):
             raise ValueError("this suite has no downscaling head")
         index = [self.labels.ocean.index(label) for label in self.kuroshio.architecture.channels]
         static = [self.labels.forcing.index(label) for label in self.kuroshio.architecture.static]
-        normalised = self.ocean.ocean(ocean, surface.ocean_mask)[:, index]
-        filled = land_filled(ocean[:, index], surface.nearest)
+        normalised = chosen(self.ocean.ocean(ocean, surface.ocean_mask), index)
+        filled = land_filled(chosen(ocean, index), surface.nearest)
         fine: Tensor = self.kuroshio(
             filled,
             normalised,
-            surface.ocean_mask[index],
-            self.ocean.atmosphere(forcing)[:, static],
+            chosen(surface.ocean_mask[None], index)[0],
+            chosen(self.ocean.atmosphere(forcing), static),
             features,
             lead,
         )
         return fine
 
     def surface(self, ocean_mask: Tensor) -> Surface | None:
-        """What the downscaling needs of the land mask (channels, rows, columns); ``None`` without such a head."""
+        """What the downscaling needs of the land mask (channels, rows, columns); ``None`` without such a head.
+
+        On the device of the networks, wherever the mask is.
+        """
         if self.kuroshio is None:
             return None
         index = [self.labels.ocean.index(label) for label in self.kuroshio.architecture.channels]
-        return Surface(ocean_mask, nearest_ocean(ocean_mask[index].numpy() > 0))
+        nearest = nearest_ocean(ocean_mask[index].cpu().numpy() > 0)
+        return Surface(ocean_mask.to(self.least.device), nearest.to(self.least.device))
 
 
 class Surface(NamedTuple):
@@ -123,6 +128,11 @@ class Surface(NamedTuple):
 
     ocean_mask: Tensor
     nearest: Tensor
+
+
+def chosen(fields: Tensor, index: Sequence[int]) -> Tensor:
+    """These channels of (batch, channels, rows, columns), in this order; the host need not wait for a device."""
+    return torch.cat([fields[:, number : number + 1] for number in index], dim=1) if index else fields[:, :0]
 
 
 def nearest_ocean(mask: NDArray[np.bool_]) -> Tensor:

@@ -46,6 +46,15 @@ class Settings(BaseSettings):
     )
     scratch: Path = Field(default=Path("./build/scratch"), description="folder for files that a run may lose")
     threads: int = Field(default=2, ge=1, description="processor threads a run may use")
+    device: str = Field(default="cpu", description="where models run: cpu, cuda, or cuda:1 and so on")
+    precision: Literal["float32", "bfloat16", "fastest"] = Field(
+        default="float32",
+        description="of a model's products: float32; bfloat16; or fastest: bfloat16 where the device has it in hardware "
+        "and, on a processor, it is measured faster. What is not float32 on cpu is said on the products",
+    )
+    compiled: bool = Field(
+        default=False, description="models through torch.compile: a minute at the first step, faster from there on"
+    )
     dask_scheduler: str | None = Field(
         default=None, description="address of a dask scheduler whose workers regrid (tcp://host:8786); none: the run's "
         "own threads"
