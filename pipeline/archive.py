@@ -1,7 +1,7 @@
-"""Many gridded days as one training Zarr, built day by day and read back at random.
+"""Many gridded days as one training Zarr, built day by day and finished with statistics, climatology and manifest.
 
 One array per forecaster array, (time, channel, latitude, longitude), float32 rounded to the registry's mantissa
-bits, NaN on land: ``ocean``, ``forcing``, and where the system has their grids ``waves``, ``biogeochemistry`` and
+bits, NaN on land: ``ocean``, and where the system has them ``forcing``, ``waves``, ``biogeochemistry`` and
 ``kuroshio`` (the ocean source brought to the fine grid: what the downscaling is to learn). One shard is one day of
 one array, one chunk one channel of it: days can be written by several processes and read in any order.
 ``held`` says for each day whether its data are complete: it is written after them, so that a build that was
@@ -10,8 +10,8 @@ killed goes on with the first day that is not held.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from datetime import date, timedelta
@@ -20,18 +20,12 @@ from typing import NamedTuple
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 
+from pipeline import archive_contract, archive_statistics
 from pipeline import archive_layout as layout
-from pipeline import channels, forcing, initialise, truth
-from pipeline.contracts import InitialState
-from pipeline.cycle import cycle
-from pipeline.errors import InputRefused, InputUnavailable
-from pipeline.precision import round_mantissa
-from pipeline.provenance import degradations, records
+from pipeline.archive_days import Outcome, Task, archive_day, shard_sha256
+from pipeline.errors import InputUnavailable
 from pipeline.systems import System
-from pipeline.systems import system as system_named
-from pipeline.variables import Kind, variable
 
 Progress = Callable[[int, int, str], None]
 """Called after each day with the days done, the days to do, and a sentence about the day."""
@@ -44,27 +38,12 @@ class Built(NamedTuple):
     missing: dict[str, str]
 
 
-class Task(NamedTuple):
-    """One day to be archived: everything a worker process needs to know."""
+class Workers(NamedTuple):
+    """Who computes: ``processes`` of this machine with ``threads`` each, or the workers of a dask ``scheduler``."""
 
-    system: System
-    day: date
-    position: int
-    out: str
-    arrays: tuple[str, ...]
-    inputs: str | None
-    scratch: Path
-    seed: int
-
-
-class Outcome(NamedTuple):
-    """What became of a day: ``missing`` is the reason it is not held, else ``None``."""
-
-    position: int
-    day: date
-    sources: dict[str, list[str]]
-    degraded: tuple[str, ...]
-    missing: str | None
+    processes: int = 1
+    threads: int = 1
+    scheduler: str | None = None
 
 
 def build(
@@ -76,22 +55,24 @@ def build(
     scratch: Path,
     inputs: str | None = None,
     seed: int = 0,
-    workers: int = 1,
+    workers: Workers = Workers(),
+    fit: tuple[date, date] | None = None,
     arrays: tuple[str, ...] | None = None,
     progress: Progress | None = None,
 ) -> Built:
     """Ingest, regrid and append every day from ``first_day`` to ``last_day`` (both included) to the Zarr at ``out``.
 
-    Days already held are left alone; days that were missing are tried again. ``out``: a local path. ``arrays``:
-    those to be held, all the system has grids for unless given. ``workers`` > 1: that many processes. Raises
-    ``UsageError`` where the archive at ``out`` is of something else, ``InputUnavailable`` where no day at all
-    could be had.
+    Days already held are left alone; days that were missing are tried again. ``out``: a local path, which workers
+    must see too. ``arrays``: those to be held, all the system has unless given. ``fit``: the days that statistics and
+    climatology are of, and that training may see; all unless given. Raises ``UsageError`` where the archive at
+    ``out`` is of something else, ``InputUnavailable`` where no day at all could be had.
     """
-    names = arrays or layout.arrays_of(system)
-    group = layout.opened(system, (first_day, last_day), out, names, {"inputs": inputs or "", "seed": seed})
+    names, span = arrays or archive_contract.arrays_of(system), (first_day, last_day)
+    contract = archive_contract.contract_of(system, names)
+    group = layout.opened(contract, span, out, {"inputs": inputs or "", "seed": seed})
     state = np.asarray(layout.member(group, "held")[:])
     tasks = [
-        Task(system, first_day + timedelta(days=position), position, out, names, inputs, scratch, seed)
+        Task(system, first_day + timedelta(days=position), position, out, names, inputs, scratch, seed, workers.threads)
         for position in range((last_day - first_day).days + 1)
         if state[position] != layout.HELD
     ]
@@ -99,7 +80,10 @@ def build(
         _record(group, outcome)
         if progress is not None:
             progress(done, len(tasks), f"{outcome.day:%Y-%m-%d}: {outcome.missing or 'held'}")
-    return _built(group, system, (first_day, last_day))
+    built = _built(group, system, span)
+    archive_statistics.finish(out, fit or span, workers.scheduler, workers.threads)
+    write_manifest(out)
+    return built
 
 
 def _built(group: zarr.Group, system: System, span: tuple[date, date]) -> Built:
@@ -116,92 +100,67 @@ def _built(group: zarr.Group, system: System, span: tuple[date, date]) -> Built:
     return built
 
 
-class TrainingArchive:
-    """A training Zarr, read day by day: float32 in registry units, (channel, latitude, longitude), NaN on land.
-
-    Days are counted from 0 over the archive's calendar, those that are missing included: ``held`` tells which can
-    be read, ``starts`` which of them are followed by enough days to step through. ``channels``: labels by array.
-    """
-
-    def __init__(self, path: str, system: System | None = None) -> None:
-        """``system``: the registered one the archive names, unless given."""
-        self._group = layout.existing(path)
-        self.path, self.system = path, system or system_named(str(self._group.attrs["system"]))
-        layout.check_same(self._group, self.system, path)
-        self.held: NDArray[np.bool_] = np.asarray(layout.member(self._group, "held")[:]) == layout.HELD
-        self.days = int(self.held.size)
-        self.first_day = layout.first_day(self._group)
-        self.channels: dict[str, tuple[str, ...]] = {
-            name: tuple(labels) for name, labels in layout.attribute(self._group, "channels").items()
-        }
-
-    def date_of(self, day: int) -> date:
-        """The calendar date of a day."""
-        return self.first_day + timedelta(days=day)
-
-    def index_of(self, when: date) -> int:
-        """The day of a calendar date; ``InputUnavailable`` outside the archive."""
-        day = (when - self.first_day).days
-        if not 0 <= day < self.days:
-            raise self._absent(day, f"only {self.first_day}..{self.date_of(self.days - 1)}")
-        return day
-
-    def starts(self, steps: int = 1, first: int = 0, last: int | None = None) -> NDArray[np.intp]:
-        """The days that are held together with the ``steps`` days after them, all within ``first``..``last``."""
-        within = np.zeros(self.days + steps, dtype=bool)
-        within[first : self.days if last is None else min(last + 1, self.days)] = True
-        within[: self.days] &= self.held
-        return np.flatnonzero(np.lib.stride_tricks.sliding_window_view(within, steps + 1).all(axis=1))
-
-    def ocean(self, day: int) -> NDArray[np.float32]:
-        """The ocean state of a day."""
-        return self.array("ocean", day)
-
-    def waves(self, day: int) -> NDArray[np.float32]:
-        """The waves of a day."""
-        return self.array("waves", day)
-
-    def biogeochemistry(self, day: int) -> NDArray[np.float32]:
-        """The biochemical state of a day."""
-        return self.array("biogeochemistry", day)
-
-    def kuroshio(self, day: int) -> NDArray[np.float32]:
-        """The surface ocean of a day on the fine grid, from the source itself."""
-        return self.array("kuroshio", day)
-
-    def forcing(self, start: int, steps: int) -> NDArray[np.float32]:
-        """What a forecast from day ``start`` is given, (steps, channel, latitude, longitude).
-
-        The forcing of the start day under the system's policy (``forcing.path``): never that of later days, which
-        a forecast cannot know.
-        """
-        system, analysis = self.system, self.array("forcing", start)
-        when = cycle(system.name, self.date_of(start), system.start_hour).start
-        return forcing.path(analysis, when, steps, system.grid, system.forcing_policy)
-
-    def array(self, name: str, day: int) -> NDArray[np.float32]:
-        """One array of a day; ``InputUnavailable`` where the day or the array is not held."""
-        if not (0 <= day < self.days and self.held[day]):
-            missing = layout.attribute(self._group, "missing")
-            raise self._absent(day, missing.get(str(self.date_of(day)), "not built yet, or outside of the archive"))
-        if name not in self.channels:
-            raise self._absent(day, f"no array {name}, only {', '.join(self.channels)}")
-        return np.asarray(layout.member(self._group, name)[day], dtype=np.float32)
-
-    def _absent(self, day: int, found: str) -> InputUnavailable:
-        return InputUnavailable(
-            f"the day {self.date_of(day)}", found=found, where=f"the training archive {self.path}",
-            action="build the archive over that day, or choose days from `starts`",
-        )  # fmt: skip
+def manifest_path(out: str) -> Path:
+    """Where the manifest of an archive is: beside it."""
+    return Path(f"{out.rstrip('/')}.manifest.json")
 
 
-def _outcomes(tasks: list[Task], workers: int) -> Iterator[Outcome]:
+def write_manifest(out: str) -> None:
+    """What the archive holds, day by day, with the SHA-256 of every shard: written whole, beside the archive."""
+    group = layout.existing(out)
+    arrays, first = layout.attribute(group, "arrays"), layout.first_day(group)
+    digests = np.asarray(layout.member(group, "sha256")[:])
+    days = {
+        str(first + timedelta(days=int(day))): {name: bytes(row).hex() for name, row in zip(arrays, digests[day])}
+        for day in _held(group)
+    }
+    said = ("title", "contract", "inputs", "seed", "statistics", "sources", "degraded", "near_hours", "missing")
+    text = json.dumps({**{name: layout.attribute(group, name) for name in said}, "days": days}, indent=1)
+    unfinished = manifest_path(out).with_suffix(".new")
+    unfinished.write_text(text + "\n", encoding="utf-8")
+    unfinished.rename(manifest_path(out))
+
+
+def damaged(out: str) -> list[str]:
+    """The shards that are not the bytes that were written, as ``array of date``: reads all of the archive."""
+    group = layout.existing(out)
+    digests, first = np.asarray(layout.member(group, "sha256")[:]), layout.first_day(group)
+    return [
+        f"{name} of {first + timedelta(days=int(day))}"
+        for day in _held(group)
+        for number, name in enumerate(layout.attribute(group, "arrays"))
+        if shard_sha256(out, name, int(day)) != bytes(digests[day, number])
+    ]
+
+
+def _held(group: zarr.Group) -> list[int]:
+    return [int(day) for day in np.flatnonzero(np.asarray(layout.member(group, "held")[:]) == layout.HELD)]
+
+
+def _outcomes(tasks: list[Task], workers: Workers) -> Iterator[Outcome]:
     """Each day's outcome as it comes; with more than one worker in any order."""
-    if workers < 2:
+    if workers.scheduler is not None:
+        yield from _scheduled(tasks, workers.scheduler)
+    elif workers.processes < 2:
         yield from map(archive_day, tasks)
-        return
+    else:
+        yield from _processes(tasks, workers.processes)
+
+
+def _scheduled(tasks: list[Task], scheduler: str) -> Iterator[Outcome]:
+    from pipeline import computing
+
+    with computing.on(scheduler, 1):
+        from distributed import as_completed as completed
+        from distributed import get_client
+
+        for future in completed(get_client().map(archive_day, tasks, pure=False)):
+            yield future.result()
+
+
+def _processes(tasks: list[Task], processes: int) -> Iterator[Outcome]:
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
         futures: list[Future[Outcome]] = [pool.submit(archive_day, task) for task in tasks]
         try:
             for future in as_completed(futures):
@@ -213,57 +172,20 @@ def _outcomes(tasks: list[Task], workers: int) -> Iterator[Outcome]:
 def _record(group: zarr.Group, outcome: Outcome) -> None:
     """The day's provenance, then its flag: the flag last, because it says that all else is there."""
     day = str(outcome.day)
-    sources, degraded, missing = (layout.attribute(group, name) for name in ("sources", "degraded", "missing"))
+    names = ("sources", "degraded", "near_hours", "missing")
+    sources, degraded, near, missing = (layout.attribute(group, name) for name in names)
     missing.pop(day, None)
     if outcome.missing is not None:
         missing[day] = outcome.missing
     if outcome.degraded:
         degraded[day] = list(outcome.degraded)
-    for kind, names in outcome.sources.items():
-        sources[kind] = sorted({*sources.get(kind, []), *names})
-    group.attrs.update({"sources": sources, "degraded": degraded, "missing": dict(sorted(missing.items()))})
+    if outcome.near_hours:
+        near[day] = outcome.near_hours
+    for kind, told in outcome.sources.items():
+        sources[kind] = sorted({*sources.get(kind, []), *told})
+    group.attrs.update({"sources": sources, "degraded": degraded, "near_hours": near,
+                        "missing": dict(sorted(missing.items()))})  # fmt: skip
+    if outcome.missing is None:
+        digests = np.stack([np.frombuffer(one, dtype=np.uint8) for one in outcome.sha256])
+        layout.member(group, "sha256")[outcome.position : outcome.position + 1] = digests[None]
     layout.member(group, "held")[outcome.position] = layout.MISSING if outcome.missing is not None else layout.HELD
-
-
-def archive_day(task: Task) -> Outcome:
-    """Bring one day to the archive: its data, not yet its flag. Its scratch folder is removed whatever happens."""
-    scratch = task.scratch / f"{task.day:%Y%m%d}"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
-        fields, state = _fields(task, scratch)
-    except (InputUnavailable, InputRefused) as reason:
-        return Outcome(task.position, task.day, {}, (), str(reason))
-    finally:
-        shutil.rmtree(scratch)
-    group = zarr.open_group(task.out, mode="r+")
-    for name, values in fields.items():
-        layout.member(group, name)[task.position : task.position + 1] = _rounded(
-            values, layout.channels_of(task.system, name)
-        )[None]
-    sources: dict[str, list[str]] = {}
-    for record in records(state):
-        sources.setdefault(record.kind.value, []).append(record.source)
-    return Outcome(task.position, task.day, sources, degradations(state), None)
-
-
-def _fields(task: Task, scratch: Path) -> tuple[dict[str, NDArray[np.float32]], InitialState]:
-    """The arrays of a day, and the initial state they are from, with its provenance."""
-    system, edge = task.system, truth.Edge(task.inputs, scratch, task.seed)
-    when = cycle(system.name, task.day, system.start_hour).start
-    heads = tuple(Kind(name) for name in ("waves", "biogeochemistry") if name in task.arrays)
-    gridded = {kind: truth.of_kind(system, kind, when, edge) for kind in (Kind.OCEAN, Kind.SURFACE, *heads)}
-    state = initialise.initialise(gridded, system, when)
-    fields = {name: np.asarray(state[name].values) for name in task.arrays if name != "kuroshio"}
-    if "kuroshio" in task.arrays:
-        fine = truth.kuroshio(system, when, edge)
-        fields["kuroshio"] = np.stack([fine[channel.variable].values for channel in channels.surface_ocean()])
-    return fields, state
-
-
-def _rounded(values: NDArray[np.float32], entries: tuple[channels.Channel, ...]) -> NDArray[np.float32]:
-    """A copy with each channel rounded to the precision its variable is published with."""
-    copy = np.array(values, dtype=np.float32, order="C")
-    for field, channel in zip(copy, entries, strict=True):
-        round_mantissa(field, variable(channel.variable).mantissa_bits)
-    return copy

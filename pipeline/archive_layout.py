@@ -1,4 +1,4 @@
-"""The training Zarr itself: how it is laid out, made, opened, grown, and what it must agree with."""
+"""The training Zarr itself: how it is laid out, made, opened and grown."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
-from pipeline import channels
+from pipeline import archive_contract
+from pipeline.archive_contract import Contract
 from pipeline.errors import UsageError
 from pipeline.grids import Grid
-from pipeline.systems import System
 
 NOT_YET, HELD, MISSING = 0, 1, 2
 """What ``held`` says of a day: no data yet; complete; its input was unavailable or refused (``missing`` says why)."""
@@ -23,22 +23,8 @@ EPOCH = date(1970, 1, 1)
 """Day 0 of the ``time`` axis, which counts days at the system's start hour."""
 COMPRESSION = BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
 """Measured on a 61 x 180 x 360 day: 19 ms to read, 3.6 times smaller; lz4 is no faster to read and half as dense."""
-
-
-def arrays_of(system: System) -> tuple[str, ...]:
-    """The arrays a system has grids for, in the order they are written."""
-    return ("ocean", "forcing", *(name for name in ("waves", "biogeochemistry", "kuroshio") if grid_of(system, name)))
-
-
-def channels_of(system: System, name: str) -> tuple[channels.Channel, ...]:
-    """The channels of an array of the archive, in order."""
-    every = {
-        "forcing": channels.forcing(),
-        "waves": channels.waves(),
-        "biogeochemistry": channels.biogeochemistry(),
-        "kuroshio": channels.surface_ocean(),
-    }
-    return every[name] if name in every else channels.ocean(system.depths_m)
+DIGEST_BYTES, DIGESTS_TOGETHER = 32, 64
+"""Bytes of a SHA-256; days whose digests lie in one chunk."""
 
 
 def held_days(path: str) -> frozenset[date]:
@@ -53,19 +39,7 @@ def first_day(group: zarr.Group) -> date:
     return date.fromisoformat(str(group.attrs["first_day"]))
 
 
-def grid_of(system: System, name: str) -> Grid | None:
-    """The grid of an array of the archive, if the system has it."""
-    grids = {
-        "waves": system.wave_grid,
-        "biogeochemistry": system.biogeochemistry_grid,
-        "kuroshio": system.kuroshio_grid,
-    }
-    return grids.get(name, system.grid)
-
-
-def opened(
-    system: System, span: tuple[date, date], out: str, arrays: tuple[str, ...], origin: dict[str, Any]
-) -> zarr.Group:
+def opened(contract: Contract, span: tuple[date, date], out: str, origin: dict[str, Any]) -> zarr.Group:
     """The archive at ``out``: the one that is there if it is of the same things, grown to the span, or a new one."""
     days = (span[1] - span[0]).days + 1
     if days < 1:
@@ -74,51 +48,61 @@ def opened(
             action="give the days in order",
         )  # fmt: skip
     if not Path(out).exists():
-        return _create(system, span[0], days, out, arrays, origin)
+        return _create(contract, span[0], days, out, origin)
     group = existing(out)
-    check_same(group, system, out, {"first_day": str(span[0]), "arrays": list(arrays), **origin})
+    archive_contract.check_same(archive_contract.read(group, out), contract, out)
+    _check_origin(group, {"first_day": str(span[0]), **origin}, out)
     _grow(group, days)
     return group
 
 
-def _create(
-    system: System, begin: date, days: int, out: str, arrays: tuple[str, ...], origin: dict[str, Any]
-) -> zarr.Group:
+def _check_origin(group: zarr.Group, origin: dict[str, Any], path: str) -> None:
+    for name, value in origin.items():
+        if group.attrs.get(name) != value:
+            raise UsageError(
+                f"an archive with {name} {value!r}", found=f"{group.attrs.get(name)!r}", where=path,
+                action="give another path, or remove that archive if it is no longer needed",
+            )  # fmt: skip
+
+
+def _create(contract: Contract, begin: date, days: int, out: str, origin: dict[str, Any]) -> zarr.Group:
     """A new archive without data, made beside its place and moved there whole."""
     unfinished = f"{out}.new"
     group = zarr.open_group(unfinished, mode="w", zarr_format=3)
-    for name in arrays:
-        _create_array(group, name, system, days)
+    for name in contract.channels:
+        _create_array(group, name, contract, days)
     held = group.create_array(
         "held", shape=(days,), dtype="int8", chunks=(days,), fill_value=NOT_YET, dimension_names=("time",)
     )
     held.attrs.update({"flag_values": [NOT_YET, HELD, MISSING], "flag_meanings": HELD_MEANINGS})
+    shape = (days, len(contract.channels), DIGEST_BYTES)
+    group.create_array("sha256", shape=shape, dtype="uint8", chunks=(DIGESTS_TOGETHER, *shape[1:]), fill_value=0,
+                       dimension_names=("time", "array", "byte"))  # fmt: skip
     _time_axis(group, begin, days)
     group.attrs.update({
-        "title": f"Training archive of system {system.name}: {system.title}", "system": system.name,
-        "real_ocean": system.real_ocean, "start_hour": system.start_hour, "first_day": str(begin),
-        "grids": grids_of(system, arrays), "depths_m": list(system.depths_m),
-        "channels": {name: [channel.label for channel in channels_of(system, name)] for name in arrays},
-        "arrays": list(arrays), **origin, "sources": {}, "degraded": {}, "missing": {},
+        "title": f"Training archive of system {contract.system}: {contract.title}", "system": contract.system,
+        "contract": contract.model_dump(mode="json"), "real_ocean": contract.real_ocean,
+        "start_hour": contract.start_hour, "first_day": str(begin), "arrays": list(contract.channels), **origin,
+        "sources": {}, "degraded": {}, "near_hours": {}, "missing": {}, "statistics": None,
     })  # fmt: skip
     Path(unfinished).rename(out)
     return zarr.open_group(out, mode="r+")
 
 
-def _create_array(group: zarr.Group, name: str, system: System, days: int) -> None:
-    grid = grid_of(system, name)
+def _create_array(group: zarr.Group, name: str, contract: Contract, days: int) -> None:
+    grid: Grid | None = contract.grids.get(name)
     if grid is None:
         raise UsageError(
-            f"a system with a grid for {name}", found=f"system {system.name} without", where="the archive's arrays",
-            action=f"choose among {', '.join(arrays_of(system))}",
+            f"a system with a grid for {name}", found=f"system {contract.system} without",
+            where="the archive's arrays", action=f"choose among {', '.join(contract.grids)}",
         )  # fmt: skip
-    shape = (len(channels_of(system, name)), *grid.shape)
+    shape = (len(contract.channels[name]), *grid.shape)
     array = group.create_array(
         name, shape=(days, *shape), dtype="float32", chunks=(1, 1, *grid.shape), shards=(1, *shape),
         compressors=COMPRESSION, fill_value=float("nan"),
         dimension_names=("time", f"{name}_channel", f"{name}_latitude", f"{name}_longitude"),
     )  # fmt: skip
-    array.attrs["channels"] = [channel.label for channel in channels_of(system, name)]
+    array.attrs["channels"] = list(contract.channels[name])
     for axis, values in (("latitude", grid.latitude), ("longitude", grid.longitude)):
         group.create_array(f"{name}_{axis}", data=values, dimension_names=(f"{name}_{axis}",))
 
@@ -132,7 +116,7 @@ def _time_axis(group: zarr.Group, begin: date, days: int) -> None:
 def _grow(group: zarr.Group, days: int) -> None:
     if days <= member(group, "held").shape[0]:
         return
-    for name in (*attribute(group, "arrays"), "held"):
+    for name in (*attribute(group, "arrays"), "sha256", "held"):
         array = member(group, name)
         array.resize((days, *array.shape[1:]))
     _time_axis(group, first_day(group), days)
@@ -145,26 +129,6 @@ def existing(path: str) -> zarr.Group:
             "a training archive", found="none", where=path, action="build one, or give the path of one that is there"
         )
     return zarr.open_group(path, mode="r+")
-
-
-def check_same(group: zarr.Group, system: System, path: str, origin: dict[str, Any] | None = None) -> None:
-    """``UsageError`` unless the archive is of this system, with these days, arrays and inputs."""
-    arrays = tuple(attribute(group, "arrays"))
-    wanted = {
-        "system": system.name, "start_hour": system.start_hour, "depths_m": list(system.depths_m),
-        "grids": grids_of(system, arrays), **(origin or {}),
-    }  # fmt: skip
-    for name, value in wanted.items():
-        if group.attrs.get(name) != value:
-            raise UsageError(
-                f"an archive with {name} {value!r}", found=f"{group.attrs.get(name)!r}", where=path,
-                action="give another path, or remove that archive if it is no longer needed",
-            )  # fmt: skip
-
-
-def grids_of(system: System, arrays: tuple[str, ...]) -> dict[str, Any]:
-    """What the archive remembers of its grids, by array."""
-    return {name: grid.model_dump() for name in arrays if (grid := grid_of(system, name)) is not None}
 
 
 def attribute(group: zarr.Group, name: str) -> Any:

@@ -1,7 +1,7 @@
 """The future forcing of a forecast: no one has tomorrow's analysis, so it persists, relaxes, or is a weather forecast.
 
-``persistence`` holds the analysis. ``relaxed`` lets its anomaly fade: clim(t0 + n) + (f(t0) - clim(t0)) exp(-n / tau)
-after n days. ``forecast`` takes the lead days that a weather forecast holds (``pipeline.foresight``) and relaxes from
+``analysis`` is the weather that came: a hindcast's, known to training alone. ``persistence`` holds the analysis.
+``relaxed`` lets its anomaly fade: clim(t0 + n) + (f(t0) - clim(t0)) exp(-n / tau) after n days. ``forecast`` takes the lead days that a weather forecast holds (``pipeline.foresight``) and relaxes from
 the last of them on any other; where there is none it is ``relaxed``. Training, which has no archive of weather
 forecasts, sees ``relaxed`` for it; otherwise it sees the sequence of the service. Each field is valid at the start of
 its step.
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline import channels, climatology
 from pipeline.contracts import InitialState
+from pipeline.errors import UsageError
 from pipeline.grids import Grid
 from pipeline.systems import ForcingPolicy, System
 from pipeline.variables import STATIC, Kind
@@ -37,6 +38,7 @@ def future_forcing(initial: InitialState, system: System, steps: int, first_lead
     The first is that of the step from lead day ``first_lead`` to the next; lead day 0 uses the analysis itself.
     The system's policy says how it goes on.
     """
+    check_known(system.forcing_policy, f"system {system.name}")
     analysis = np.asarray(initial["forcing"].values, dtype=np.float32)
     start = datetime.fromtimestamp(initial["time"].values.astype("datetime64[s]").astype(int).item(), tz=UTC)
     days = _foreseen(initial, analysis) if system.forcing_policy == "forecast" else {}
@@ -56,8 +58,16 @@ def _foreseen(initial: InitialState, analysis: Field) -> dict[int, Field]:
     return {lead: np.concatenate([future.values[row], static]).astype(np.float32) for row, lead in enumerate(leads)}
 
 
+def check_known(policy: ForcingPolicy, where: str) -> None:
+    """``UsageError`` for a policy that needs the weather that came: no forecast has it."""
+    if policy == "analysis":
+        raise UsageError("a forcing policy that a forecast can follow", found="analysis, which is a hindcast's",
+                         where=where, action="choose persistence, relaxed or forecast")  # fmt: skip
+
+
 def path(analysis: Field, start: datetime, steps: int, grid: Grid, policy: ForcingPolicy) -> Field:
     """The same sequence from lead day 0 as one array, (steps, forcing_channel, latitude, longitude)."""
+    check_known(policy, "a training archive")
     return np.stack([at_lead(analysis, start, lead, grid, policy) for lead in range(steps)])
 
 
