@@ -27,8 +27,9 @@ def housekeeping(store: str | None = None, apply: bool = True) -> State[Any]:
     try:
         opened = Store(store or Settings().store)
         tended = upkeep.tend_all(opened, upkeep.wanted_systems(None), apply=apply)
+        slabs = upkeep.tend_cache(opened, apply=apply)
     except GomsError as error:
         return Failed(message=str(error))
-    freed = sum(item.plan.freed_bytes for item in tended)
+    freed = slabs + sum(item.plan.freed_bytes for item in tended)
     things = sum(len(item.plan.removals) for item in tended)
     return Completed(message=f"{things} {'removed' if apply else 'to be removed'}, {readable(freed)} freed")

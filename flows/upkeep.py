@@ -21,6 +21,7 @@ from pipeline.errors import StoreError
 from pipeline.pins import Pin
 from pipeline.retention import Done, Kept, Plan, Removal
 from pipeline.settings import Settings
+from pipeline.slab_cache import SlabCache
 from pipeline.storage import Storage, storage
 from pipeline.store import Store
 from pipeline.systems import System
@@ -80,6 +81,13 @@ def tend_all(store: Store, wanted: tuple[System, ...], *, apply: bool) -> list[T
     return tended
 
 
+def tend_cache(store: Store, *, apply: bool) -> int:
+    """Bytes of fetched slabs that are past their time; removed where asked to."""
+    moment, kept = clock.now(), timedelta(days=Settings().cache_days)
+    cache = SlabCache(store, moment)
+    return cache.prune(moment, kept) if apply else sum(cache.outdated(moment, kept).values())
+
+
 def sweep(scratch: Path, entry: System, moment: datetime) -> Iterator[Path]:
     """Remove what runs of a system left in the scratch folder, and their logs when the journals have gone too."""
     policy = entry.retention
@@ -117,6 +125,10 @@ def housekeeping(system: str | None, store: str | None, *, apply: bool) -> None:
                 _say(f"kept: {item.cycle}: {item.why}")
         for item in tended.done.kept if tended.done else ():
             _say(f"not removed after all: {item.cycle}: {item.why}")
+    if system is None:
+        stale = tend_cache(opened, apply=apply)
+        what = "freed" if apply else "would be freed"
+        _say(f"slabs fetched more than {Settings().cache_days:g} days ago: {readable(stale)} {what}")
     if not apply:
         _say("nothing was removed: goms housekeeping --apply removes what the tables show")
 

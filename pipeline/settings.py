@@ -44,6 +44,10 @@ class Settings(BaseSettings):
         default=Logins(),
         description="accounts at archives: GOMS_LOGINS__COPERNICUS_USER, __COPERNICUS_PASSWORD, __CDS_KEY",
     )
+    cache_days: float = Field(
+        default=3.0, ge=0, description="days for which fetched slabs are kept in the store; `goms housekeeping` removes "
+        "older ones"
+    )  # fmt: skip
     scratch: Path = Field(default=Path("./build/scratch"), description="folder for files that a run may lose")
     threads: int = Field(default=2, ge=1, description="processor threads a run may use")
     device: str = Field(default="cpu", description="where models run: cpu, cuda, or cuda:1 and so on")

@@ -50,16 +50,19 @@ class SlabCache:
         self.store.write_bytes(path, _packed(array))
         self._kept()[key] = path
 
+    def outdated(self, moment: datetime, older_than: timedelta) -> dict[str, int]:
+        """The days whose entries are older than this at ``moment``, with their bytes."""
+        oldest = (moment.astimezone(UTC) - older_than).strftime(DAY)
+        days = [day for day in self.store.folders(PREFIX) if day < oldest]
+        return {day: sum(size for _, size in self.store.objects(f"{PREFIX}/{day}")) for day in days}
+
     def prune(self, moment: datetime, older_than: timedelta) -> int:
         """Remove every day's entries that are older than this at ``moment``; the bytes that were freed."""
-        oldest = (moment.astimezone(UTC) - older_than).strftime(DAY)
-        freed = 0
-        for day in self.store.folders(PREFIX):
-            if day < oldest:
-                freed += sum(size for _, size in self.store.objects(f"{PREFIX}/{day}"))
-                self.store.delete(f"{PREFIX}/{day}")
+        found = self.outdated(moment, older_than)
+        for day in found:
+            self.store.delete(f"{PREFIX}/{day}")
         self._paths = None
-        return freed
+        return sum(found.values())
 
     def _kept(self) -> dict[str, str]:
         if self._paths is None:

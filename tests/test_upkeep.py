@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from journeys import Here
 from small_goms import SMALL_SEA
@@ -16,6 +17,7 @@ from flows import clock, upkeep
 from pipeline import publish, systems
 from pipeline.cycle import cycle
 from pipeline.latest import latest
+from pipeline.slab_cache import SlabCache
 from pipeline.store import Store
 from pipeline.systems import Retention
 
@@ -112,3 +114,24 @@ def test_scratch_and_logs_of_long_ago_are_swept(sea: Here, tmp_path: Path) -> No
     swept = {path.relative_to(scratch).as_posix() for path in upkeep.sweep(scratch, systems.SYSTEMS[0], moment)}
     assert swept == {"small-sea/20230101T00", "logs/small-sea/20230101T00.jsonl"}
     assert (scratch / "prefect/empty.db").exists()
+
+
+def test_housekeeping_removes_slabs_of_long_ago_and_nobody_takes_the_cache_for_a_system(
+    first_day: Store, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept for two days: those of three days ago go, those of yesterday stay; a plan removes nothing."""
+    monkeypatch.setenv("GOMS_CACHE_DAYS", "2")
+    for days in (3, 1):
+        SlabCache(first_day, clock.now() - timedelta(days=days)).put(f"of {days} days ago", np.arange(12.0))
+    before = first_day.objects("cache")
+    entry = len(first_day.read_bytes(before[0][0]))
+    for command in ("status", "storage", "metrics --once", "watch --once"):
+        answer = here(*command.split(), "--store", first_day.uri)
+        assert answer.code == 0, (command, answer.err)
+        assert "cache" not in answer.out + answer.err
+    planned = here("housekeeping", "--store", first_day.uri)
+    assert f"slabs fetched more than 2 days ago: {entry} B would be freed" in planned.out
+    assert first_day.objects("cache") == before
+    done = here("housekeeping", "--apply", "--store", first_day.uri)
+    assert f"slabs fetched more than 2 days ago: {entry} B freed" in done.out
+    assert [path.rpartition("/")[2] for path, _ in first_day.objects("cache")] == ["of 1 days ago"]
