@@ -7,7 +7,7 @@ from typing import NamedTuple
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import clock, forecasters, holding, logs, sensing, stages, tasks
+from flows import clock, forecasters, holding, logs, sensing, stages, tasks, traces
 from flows.progress import progress
 from flows.stages import Run
 from pipeline import judgement, marks, publish, systems
@@ -52,6 +52,7 @@ def daily(
     judgement.refuse_if_held(run.opened, run.start)
     with (
         logs.of_run(run.system, run.cycle, flow_run.id),
+        traces.span("cycle", system=run.system, cycle=run.cycle, run=flow_run.id),
         holding.holding(run.opened, run.start, Settings().lease_seconds),
     ):
         run = next_edition(run, supersede)

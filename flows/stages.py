@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict
 from rich.markup import escape
 
-from flows import holding, logs
+from flows import holding, logs, peaks, traces
 from flows.clock import now
 from flows.holding import alive
 from flows.progress import Advance, progress
@@ -110,25 +110,27 @@ def once(
             note(run, Event.REUSED, stage=stage, size_bytes=_size(found))
             return found
         alive()
+        peaks.forget()
         begun = time.monotonic()
-        with failures_noted(run, stage), progress().stage(title, steps) as advance:
+        with traced(run, stage), failures_noted(run, stage), progress().stage(title, steps) as advance:
             records = tuple(make(advance))
             alive()
             made = marks.mark(run.opened, run.start, stage, digest, records)
         seconds = time.monotonic() - begun
         progress().done(title, seconds, _size(made))
-        note(run, Event.STAGE, stage=stage, seconds=round(seconds, 3), size_bytes=_size(made))
+        note(run, Event.STAGE, stage=stage, seconds=round(seconds, 3), size_bytes=_size(made), **_peaks())
         return made
 
 
 def publication(run: Run, objects: Iterable[ObjectRecord], publish: Callable[[], Manifest]) -> Manifest:
     """Publish, which is never reused: what was written is checked each time; how long it took is noted."""
     title, begun = TITLES["publish"], time.monotonic()
-    with failures_noted(run, "publish"), progress().stage(title):
+    peaks.forget()
+    with traced(run, "publish"), failures_noted(run, "publish"), progress().stage(title):
         manifest = publish()
     seconds = time.monotonic() - begun
     progress().done(title, seconds, sum(item.size_bytes for item in objects))
-    note(run, Event.STAGE, stage="publish", seconds=round(seconds, 3))
+    note(run, Event.STAGE, stage="publish", seconds=round(seconds, 3), **_peaks())
     note_published(run, manifest)
     return manifest
 
@@ -151,6 +153,11 @@ def failures_noted(run: Run, stage: str) -> Iterator[None]:
         if error is not None and not isinstance(error, CycleHeld):
             with suppress(GomsError):  # the store may be what failed: the first error is the one to be raised
                 note(run, Event.FAILED, stage=stage, words=str(error) or repr(error), exit_code=logs.exit_code(error))
+
+
+def traced(run: Run, stage: str) -> AbstractContextManager[None]:
+    """The stage as a span, where traces are asked for."""
+    return traces.span(stage, system=run.system, cycle=run.cycle, run=flow_run.id)
 
 
 def note(run: Run, event: Event, **details: Any) -> None:
@@ -226,6 +233,11 @@ def text_of(run: Run) -> str:
 def code_version() -> str:
     """The version of this code."""
     return version("goms")
+
+
+def _peaks() -> dict[str, int | None]:
+    most = peaks.since()
+    return {"peak_memory_bytes": most.memory_bytes, "peak_device_memory_bytes": most.device_memory_bytes}
 
 
 def _size(mark: Mark) -> int:

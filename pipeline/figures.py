@@ -64,6 +64,10 @@ INPUT_AGE = Metric("goms_input_age_seconds", "Age of an input at the start of th
 INPUT_RUNG = Metric("goms_input_rung", "Place of its source in the ladder: 0 is the first choice.", ("kind", "source"))
 STAGE = Metric("goms_stage_duration_seconds", "What a stage took in the newest cycle that did it.", ("stage",))
 STAGE_BYTES = Metric("goms_stage_written_bytes", "What that stage wrote.", ("stage",))
+STAGE_MEMORY = Metric("goms_stage_peak_memory_bytes", "The most memory its process had while it ran.", ("stage",))
+STAGE_DEVICE_MEMORY = Metric(
+    "goms_stage_peak_device_memory_bytes", "The most memory it had on the accelerator, where it used one.", ("stage",)
+)
 STAGE_USUAL = Metric("goms_stage_usual_duration_seconds", "Median of the last published cycles.", ("stage",))
 RUN_CODE = Metric("goms_run_exit_code", "Exit code of the run that ended last: 0 published.")
 RUN_ENDED = Metric("goms_run_ended_timestamp_seconds", "When it ended.")
@@ -79,7 +83,8 @@ STORE_OBJECTS = Metric("goms_store_objects", "Objects in the store.", ("part",))
 
 FRESH = (
     READABLE, SCHEDULED, CYCLES, ALARMS, DEADLINE, ESTIMATE, START, PUBLISHED, DEGRADED, REVISION, LEAD_DAYS,
-    PRODUCT_BYTES, PRODUCT_DEGRADED, INPUT_AGE, INPUT_RUNG, STAGE, STAGE_BYTES, STAGE_USUAL, RUN_CODE, RUN_ENDED,
+    PRODUCT_BYTES, PRODUCT_DEGRADED, INPUT_AGE, INPUT_RUNG, STAGE, STAGE_BYTES, STAGE_MEMORY, STAGE_DEVICE_MEMORY,
+    STAGE_USUAL, RUN_CODE, RUN_ENDED,
 )  # fmt: skip
 """Figures that cost some dozens of small requests."""
 SLOW = (RMSE, ACC, STORE_BYTES, STORE_OBJECTS)
@@ -182,10 +187,9 @@ def _runs(store: Store, system: System) -> Iterator[Sample]:
     notes.sort(key=lambda note: note.when)
     stages = {note.stage: note for note in notes if note.event is Event.STAGE and note.stage}
     for stage, note in stages.items():
-        if note.seconds is not None:
-            yield Sample(STAGE, (stage,), note.seconds)
-        if note.size_bytes is not None:
-            yield Sample(STAGE_BYTES, (stage,), note.size_bytes)
+        said = ((STAGE, note.seconds), (STAGE_BYTES, note.size_bytes), (STAGE_MEMORY, note.peak_memory_bytes),
+                (STAGE_DEVICE_MEMORY, note.peak_device_memory_bytes))  # fmt: skip
+        yield from (Sample(metric, (stage,), value) for metric, value in said if value is not None)
     ends = [note for note in notes if note.event in (Event.PUBLISHED, Event.FAILED)]
     yield from _end(ends[-1:])
 

@@ -39,7 +39,8 @@ class Event(StrEnum):
 
 
 class Note(BaseModel):
-    """One entry. ``stage``: where it happened; ``seconds`` and ``size_bytes``: what a stage took and made.
+    """One entry. ``stage``: where it happened; ``seconds`` and ``size_bytes``: what a stage took and made; ``peak_memory_bytes`` and
+    ``peak_device_memory_bytes``: what its process and the accelerator needed at the most.
 
     ``words``: the sentence of an error or an operator's reason. ``exit_code``: of a failure. ``run``: the flow run.
     """
@@ -51,6 +52,8 @@ class Note(BaseModel):
     stage: str | None = None
     seconds: float | None = None
     size_bytes: int | None = None
+    peak_memory_bytes: int | None = None
+    peak_device_memory_bytes: int | None = None
     words: str = ""
     exit_code: int | None = None
     run: str | None = None

@@ -99,6 +99,14 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         default="text", description="what stderr is for: text for people, or json, a line for each event"
     )
+    signing_key: Path | None = Field(
+        default=None,
+        description="file of the private Ed25519 key (PEM) that signs manifests; none: not signed",
+    )
+    traces: str | None = Field(
+        default=None, description="address of a collector that takes OpenTelemetry's traces by OTLP over HTTP, like "
+        "http://127.0.0.1:4318; none: there are none"
+    )  # fmt: skip
     publisher: Publisher = Field(
         default=Publisher(), description="who answers for the products: GOMS_PUBLISHER__NAME and so on"
     )

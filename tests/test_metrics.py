@@ -50,6 +50,10 @@ def scored(store: Store, cycle: str, *rows: dict[str, Any], name: str = SMALL.na
     store.write_json(f"{name}/scores/{cycle}/r1/waves.json", content)
 
 
+LEAST_BYTES = 20e6
+"""An interpreter with numpy and xarray has more."""
+
+
 @pytest.fixture
 def two_days(both_days: tuple[Store, Store], tmp_path: Path) -> Store:
     shutil.copytree(both_days[1].address(""), tmp_path / "store")
@@ -86,6 +90,8 @@ def test_figures_are_scraped_from_this_machine_alone(goms: Goms, both_days: tupl
         assert answer.headers["Content-Type"].startswith("text/plain")
         found = values(answer.read().decode())
     assert one(found, "goms_latest_revision", system="small-sea") == 1
+    assert one(found, "goms_stage_peak_memory_bytes", system="small-sea", stage="forecast") > LEAST_BYTES
+    assert not any(name == "goms_stage_peak_device_memory_bytes" for name, _ in found)  # it ran on the processor
     process.send_signal(signal.SIGTERM)
     assert finish(process).code == 0
 
@@ -114,11 +120,14 @@ def test_a_failed_run_gives_its_exit_code_and_a_later_one_takes_it_back(folder_s
 def test_a_stage_gives_its_last_duration(folder_store: Store) -> None:
     for days, seconds in ((2, 10.0), (1, 12.5)):
         when = days_ago(days).start + timedelta(hours=9)
-        entry = Note(when=when, event=Event.STAGE, who="test", stage="forecast", seconds=seconds, size_bytes=7)
+        entry = Note(when=when, event=Event.STAGE, who="test", stage="forecast", seconds=seconds, size_bytes=7,
+                     peak_memory_bytes=5, peak_device_memory_bytes=3)  # fmt: skip
         journal.note(folder_store, days_ago(days), entry)
     found = taken(figures.fresh(folder_store, SMALL, MOMENT))
     assert found["goms_stage_duration_seconds", "forecast"] == 12.5
     assert found["goms_stage_written_bytes", "forecast"] == 7
+    assert found["goms_stage_peak_memory_bytes", "forecast"] == 5
+    assert found["goms_stage_peak_device_memory_bytes", "forecast"] == 3
 
 
 def test_promised_cycles_are_counted_by_how_they_stand(folder_store: Store) -> None:
