@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import typer
 
-from flows.commands import forecasts, inputs, learning, operate, service, upkeep, watching
+from flows.commands import forecasts, inputs, learning, operate, readers, service, upkeep, watching
 from flows.sentences import unknown
 
 app = typer.Typer(
@@ -25,7 +25,8 @@ app = typer.Typer(
 )  # fmt: skip
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    forecasts.run, watching.status, forecasts.verify, forecasts.export,
+    forecasts.run, watching.status, forecasts.verify,
+    readers.check, readers.export,
     inputs.sources,
     operate.stages, operate.hold, operate.release, operate.set_complete,
     service.up, service.down, service.deploy, service.backfill,

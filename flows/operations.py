@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
@@ -115,22 +114,6 @@ def score_table(found: Sequence[Scored], manifest: Manifest) -> Table:
             table.add_row(product.product, row.variable, str(row.lead_day), *cells, row.units, f"{row.acc:.3f}")
         table.add_section()
     return table
-
-
-def export(product: str, day: str, system: str, out: Path | None, store: str | None) -> None:
-    """Write a published product as netCDF and say where."""
-    from pipeline import export as netcdf
-
-    entry, opened = systems.system(system), Store(store or Settings().store)
-    manifest = published(opened, entry, day)
-    if product not in manifest.products:
-        raise UsageError(
-            f"a product of {system} {manifest.cycle}", found=repr(product), where="the PRODUCT argument",
-            action=f"choose one of {', '.join(manifest.products)}",
-        )  # fmt: skip
-    path = out or Path(f"goms-{system}-{manifest.cycle}-r{manifest.revision}-{product}.nc")
-    netcdf.to_netcdf(opened.address(f"{prefix(manifest)}/{manifest.products[product].path}"), path)
-    _say(str(path))
 
 
 def published(store: Store, system: System, day: str) -> Manifest:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import botocore.session
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.loaders import create_loader
@@ -39,15 +40,19 @@ class Bucket:
     """
 
     def __init__(
-        self, bucket: str, prefix: str, patience_seconds: float = 0.0, permit: Callable[[], None] | None = None
-    ) -> None:
+        self, bucket: str, prefix: str, patience_seconds: float = 0.0, permit: Callable[[], None] | None = None,
+        *, anonymous: bool = False,
+    ) -> None:  # fmt: skip
+        """``anonymous``: without keys. Then S3 says "forbidden" of what is not there, and both are ``None`` here."""
         self.bucket, self.prefix = bucket, prefix
         self._patience_seconds, self._permit = patience_seconds, permit
+        self._absent = (404, 403) if anonymous else (404,)
         manners = Config(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
             retries={"total_max_attempts": 1, "mode": "standard"},
             max_pool_connections=16,
+            signature_version=UNSIGNED if anonymous else None,
         )
         try:
             session = botocore.session.Session()
@@ -101,7 +106,7 @@ class Bucket:
             try:
                 answer = self._client.head_object(Bucket=self.bucket, Key=self._key(path))
             except ClientError as error:
-                if status(error) == 404:
+                if status(error) in self._absent:
                     return None
                 raise
             return int(field(answer, "ContentLength"))
@@ -152,7 +157,7 @@ class Bucket:
         try:
             answer = self._client.get_object(Bucket=self.bucket, Key=self._key(path), **request)
         except ClientError as error:
-            if code(error) == "NoSuchKey":
+            if code(error) == "NoSuchKey" or status(error) in self._absent[1:]:
                 return None
             raise
         size, version = field(answer, "ContentLength"), str(field(answer, "ETag"))

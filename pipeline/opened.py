@@ -17,11 +17,14 @@ from pipeline.errors import StoreError
 from pipeline.store import Store
 
 
-def opened(store: Store, path: str) -> xr.Dataset:
-    """The Zarr store under a path, lazily, without dask; ``StoreError`` where something of it is not there."""
+def opened(store: Store, path: str, chunks: dict[str, int] | None = None) -> xr.Dataset:
+    """The Zarr store under a path, lazily; ``StoreError`` where something of it is not there.
+
+    ``chunks``: those of dask (``{}``: a map of one level at a time); none: without dask.
+    """
     if not store.exists(f"{path}/zarr.json"):
         raise _missing(store, f"{path}/zarr.json")
-    dataset: xr.Dataset = xr.open_zarr(_Door(store, path), chunks=None, zarr_format=3)
+    dataset: xr.Dataset = xr.open_zarr(_Door(store, path), chunks=chunks, zarr_format=3)
     return dataset
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from pipeline import landmask, marks
+from pipeline import landmask, marks, signature
 from pipeline.cycle import Cycle
 from pipeline.edition import MANIFEST, Edition, forget_restart
 from pipeline.errors import CheckFailed
@@ -34,7 +34,11 @@ class ProductRecord(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What was published, from what, by what. Object paths are relative to the manifest."""
+    """What was published, from what, by what. Object paths are relative to the manifest.
+
+    ``signed_by``: the public key whose signature lies beside it, in hexadecimal; empty where it is not signed.
+    ``sha256``: of this manifest's own bytes with this field empty.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     system: str
@@ -50,6 +54,8 @@ class Manifest(BaseModel):
     facts: Facts
     products: dict[str, ProductRecord]
     objects: tuple[ObjectRecord, ...]
+    signed_by: str = ""
+    sha256: str = ""
 
 
 def publish(
@@ -78,11 +84,12 @@ def publish(
 
 
 def complete(store: Store, cycle: Cycle, manifest: Manifest) -> None:
-    """What follows a manifest: its mark, ``latest``, and no restart states. A run killed on the way is completed so."""
+    """What follows a manifest: mark, signature, ``latest``, no restart states; after a run was killed there, too."""
     path = f"{cycle.revision_prefix(manifest.revision)}/{MANIFEST}"
     made_from = marks.digest(*(f"{item.path} {item.sha256}" for item in manifest.objects))
     if marks.marked(store, cycle, "publish", made_from) is None:
         marks.mark(store, cycle, "publish", made_from, [record(path, to_json(manifest.model_dump(mode="json")))])
+    signature.sign(store, path, manifest.signed_by)
     advance_latest(store, cycle, manifest.revision)
     forget_restart(store, cycle, manifest.revision)
 
@@ -218,7 +225,7 @@ def _manifest(
     reasons = [reason for item in products.values() for reason in item.degraded_reasons]
     reasons += [f"product {name} is left out: {reason}" for name, reason in sorted(facts.left_out.items())]
     cut = len(edition.prefix) + 1
-    return Manifest(
+    return sealed(Manifest(
         system=system.name,
         cycle=edition.cycle.key,
         revision=facts.revision,
@@ -232,7 +239,14 @@ def _manifest(
         facts=facts,
         products=products,
         objects=tuple(item.model_copy(update={"path": item.path[cut:]}) for item in objects),
-    )
+        signed_by=signature.public_key(),
+    ))  # fmt: skip
+
+
+def sealed(manifest: Manifest) -> Manifest:
+    """The manifest with the digest of itself."""
+    empty = to_json(manifest.model_copy(update={"sha256": ""}).model_dump(mode="json"))
+    return manifest.model_copy(update={"sha256": hashlib.sha256(empty).hexdigest()})
 
 
 def _put_manifest(edition: Edition, manifest: Manifest) -> Manifest:

@@ -84,7 +84,7 @@ class Store:
             else Folder(Path(rest or self.uri).absolute(), permit)
         )
 
-    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+    def __reduce__(self) -> tuple[object, ...]:
         return Store, (self.uri,)
 
     def address(self, path: str) -> str:

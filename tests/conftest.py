@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ("journeys", "forked", "kill_matrix", "s3_server", "small_disk")
+pytest_plugins = ("journeys", "forked", "kill_matrix", "s3_server", "small_disk", "tests.published")
 
 ROOT = Path(__file__).parents[1]
 LONGEST_FIRST = (

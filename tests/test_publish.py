@@ -303,5 +303,5 @@ def test_the_netcdf_export_has_the_products_values_bit_for_bit_and_the_manifests
 def test_what_is_not_published_is_not_exported(folder_store: Store, tmp_path: Path) -> None:
     making = made(folder_store)
     write(making)
-    with pytest.raises(StoreError, match=r"the object manifest\.json; found nothing there"):
+    with pytest.raises(StoreError, match=r"the manifest of a published forecast, manifest\.json; found nothing there"):
         export.to_netcdf(folder_store.address(f"{making.prefix}/ocean.zarr"), tmp_path / "ocean.nc")

@@ -1,8 +1,7 @@
-"""Commands about forecasts: make, score, look, take home."""
+"""Commands about forecasts: make, score."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -55,20 +54,3 @@ def verify(
         from flows import operations
 
         operations.verify(day, system, inputs, store, leads, seed, debug=debug)
-
-
-def export(
-    product: Annotated[str, typer.Argument(metavar="PRODUCT", help="ocean, waves, biogeochemistry or kuroshio.")],
-    day: Annotated[str, typer.Argument(metavar="[DATE]", help="The forecast's start; else the latest.")] = "latest",
-    system: SystemName = "twin",
-    out: Annotated[
-        Path | None, typer.Option(help="The file to write; else named after the product.", metavar="FILE")
-    ] = None,
-    store: StoreUri = None,
-    debug: Debug = False,
-) -> None:
-    """Write a published product as one netCDF-4 file."""
-    with sentences(debug):
-        from flows import operations
-
-        operations.export(product, day, system, out, store)

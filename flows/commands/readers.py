@@ -1,0 +1,85 @@
+"""Commands for those who read forecasts: prove that one is whole, take it home in another format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.commands.options import Debug, StoreUri
+from flows.sentences import sentences
+
+OneOf = Annotated[
+    str | None, typer.Option("--system", "-s", help="Which system, where there are several.", metavar="NAME")
+]
+OwnKeys = Annotated[bool, typer.Option("--own-keys", help="Ask S3 with this machine's AWS keys, not as anybody.")]
+CycleKey = Annotated[
+    str | None,
+    typer.Option("--cycle", help="This start and not the latest: YYYY-MM-DD or YYYYMMDDTHH.", metavar="DATE"),
+]
+
+
+def check(
+    where: Annotated[
+        str,
+        typer.Argument(
+            metavar="[WHERE]",
+            help="A store, a system in it or an edition (s3://, https://, a folder), or a DATE of GOMS_STORE.",
+        ),
+    ] = "latest",
+    system: OneOf = None,
+    cycle: CycleKey = None,
+    public_key: Annotated[
+        str | None, typer.Option(help="Who must have signed it: a PEM file or 64 hexadecimal digits.", metavar="KEY")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Presence and sizes alone; nothing is read.")] = False,
+    bytes_only: Annotated[
+        bool, typer.Option("--bytes-only", help="Every byte is compared; missing values are not counted again.")
+    ] = False,
+    own_keys: OwnKeys = False,
+    store: StoreUri = None,
+    debug: Debug = False,
+) -> None:
+    """Prove that a published forecast is whole, or say exactly what is missing or altered (exit 6)."""
+    with sentences(debug):
+        from flows import readers
+
+        found = readers.found(where, system, cycle, store, own_keys=own_keys)
+        readers.check(found, public_key, quick=quick, values=not bytes_only)
+
+
+def export(
+    product: Annotated[str, typer.Argument(metavar="PRODUCT", help="ocean, waves, biogeochemistry or kuroshio.")],
+    where: Annotated[
+        str,
+        typer.Argument(
+            metavar="[WHERE]", help="A DATE of GOMS_STORE, or an address as of goms check; else the latest."
+        ),
+    ] = "latest",
+    system: OneOf = None,
+    cycle: CycleKey = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file or folder to write; else named after the product.", metavar="PATH")
+    ] = None,
+    layout: Annotated[
+        str, typer.Option("--format", help="netcdf, zarr2 (unsharded Zarr v2) or oceanbench (Zarr v2).")
+    ] = "netcdf",
+    variables: Annotated[str | None, typer.Option(help="Names by comma; else all.", metavar="NAMES")] = None,
+    box: Annotated[
+        str | None, typer.Option(help="SOUTH,NORTH,WEST,EAST in degrees; may cross the meridian.", metavar="BOX")
+    ] = None,
+    depths: Annotated[
+        str | None, typer.Option(help="Metres by comma: the product's own depths; or FROM:TO.", metavar="DEPTHS")
+    ] = None,
+    leads: Annotated[str | None, typer.Option(help="Lead days by comma, or FROM:TO.", metavar="DAYS")] = None,
+    own_keys: OwnKeys = False,
+    store: StoreUri = None,
+    debug: Debug = False,
+) -> None:
+    """Write a published product, or a part of it, in a format that other tools read."""
+    with sentences(debug):
+        from flows import readers
+
+        found = readers.found(where, system, cycle, store, own_keys=own_keys)
+        readers.export(found, product, layout, out, readers.subset(variables, box, depths, leads))
