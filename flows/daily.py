@@ -105,6 +105,7 @@ def _again(run: Run) -> Outcome:
     assert manifest is not None
     publish.complete(run.opened, run.start, manifest)
     stages.note_published(run, manifest)
+    stages.tell_catalogue(run)
     stages.tidy(run)
     return Outcome(run, manifest, new=False)
 
@@ -123,6 +124,7 @@ def _anew(run: Run, start_again_from: str | None) -> Outcome:
     written = tasks.forecast_days(run, initial, left_out)
     drawn = tasks.draw_quicklooks(run, written)
     manifest = tasks.publish_edition(run, initial, left_out, (written, drawn))
+    stages.tell_catalogue(run)
     stages.tidy(run)
     return Outcome(run, manifest, new=True)
 

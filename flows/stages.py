@@ -19,7 +19,7 @@ from flows import holding, logs, peaks, traces
 from flows.clock import now
 from flows.holding import alive
 from flows.progress import Advance, progress
-from pipeline import cycle, freshness, journal, judgement, marks, produce, staged, systems
+from pipeline import catalogue, cycle, freshness, journal, judgement, marks, produce, staged, systems
 from pipeline.contracts import Gridded, InitialState
 from pipeline.cycle import Cycle
 from pipeline.edition import MANIFEST, Edition
@@ -176,6 +176,16 @@ def _say_how_it_stands(run: Run) -> None:
         raise
     except GomsError as error:
         progress().say(f"[yellow]status.json was not refreshed[/]: {escape(str(error))}")
+
+
+def tell_catalogue(run: Run) -> None:
+    """Have the catalogue say what is published; it follows a publication, and its failure never undoes one."""
+    try:
+        catalogue.refresh(run.opened, run.of)
+    except CycleHeld:
+        raise
+    except GomsError as error:
+        progress().say(f"[yellow]the catalogue was not refreshed[/]: {escape(str(error))}")
 
 
 def is_published(run: Run) -> bool:

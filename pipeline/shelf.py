@@ -86,6 +86,20 @@ def look(store: Store, cycle: Cycle, *, scored: bool) -> Shelf:
     return Shelf(cycle, there, dict(store.objects(cycle.run_prefix)), scored)
 
 
+def newest_revision(store: Store, cycle: Cycle) -> int | None:
+    """The newest revision that readers see, or ``None``."""
+    names = (name for name in store.folders(cycle.published_prefix) if _REVISION.fullmatch(name))
+    for number in sorted((int(name[1:]) for name in names), reverse=True):
+        if store.exists(manifest_path(cycle, number)):
+            return number
+    return None
+
+
+def is_key(name: str) -> bool:
+    """Whether a folder's name is a cycle's."""
+    return _KEY.fullmatch(name) is not None
+
+
 def manifest_path(cycle: Cycle, revision: int) -> str:
     """Where the object lies that makes a revision exist for readers."""
     return f"{cycle.revision_prefix(revision)}/{MANIFEST}"

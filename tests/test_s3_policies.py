@@ -22,7 +22,13 @@ from pipeline import systems
 pytestmark = pytest.mark.server
 DEPLOY = Path(__file__).parents[1] / "deploy"
 BUCKET, PREFIX = "sea", "goms"
-PUBLISHED = ("twin/latest.json", "twin/status.json", "twin/cycles/20260101T12/r1/x.json", "twin/scores/x.json")
+PUBLISHED = (
+    "twin/latest.json",
+    "twin/status.json",
+    "twin/catalogue/catalog.json",
+    "twin/cycles/20260101T12/r1/x.json",
+    "twin/scores/x.json",
+)
 PRIVATE = (
     "twin/runs/20260101T12/lock.json",
     "twin/runs/watch.json",
