@@ -2,100 +2,199 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import timedelta
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
 
 from flows import clock
 from flows.progress import progress
 from flows.stages import code_version
-from models import backbone, checkpoint, recipes, training
+from models import backbone, checkpoint, ranks, recipes, training
 from models.backbone import Architecture
-from models.checkpoint import About
+from models.checkpoint import About, Checkpoint
 from models.heads import DownscalingArchitecture, StateHeadArchitecture, Window
 from models.normalisation import Transform
+from models.plans import Keeping, Plan, Report
 from models.recipes import Recipe
-from models.training import Plan
 from pipeline import archive as archives
 from pipeline import channels, systems
-from pipeline.archive import TrainingArchive
+from pipeline.archive_contract import Contract
 from pipeline.errors import UsageError
-from pipeline.grids import Grid
 from pipeline.settings import Settings
-from pipeline.systems import System
+from pipeline.training_archive import TrainingArchive
 from pipeline.variables import Variable, variable
 
 PRESETS: dict[str, tuple[Architecture, Recipe]] = {
     "paper": (backbone.PAPER, recipes.PAPER_RECIPE),
     "twin": (backbone.TWIN, recipes.TWIN_RECIPE),
     "regional": (backbone.REGIONAL, recipes.REGIONAL_RECIPE),
+    "agulhas": (backbone.AGULHAS, recipes.AGULHAS_RECIPE),
 }
-"""Architecture of the backbone and recipe, by the name operators type."""
+"""Architecture of the backbone and recipe, by the name operators type; grid and channels are the archive's."""
+PARTS: dict[str, tuple[str, ...]] = {
+    "all": ("waves", "biogeochemistry", "kuroshio"), "backbone": (), "waves": ("waves",),
+    "biochemistry": ("biogeochemistry",), "downscaling": ("kuroshio",),
+}  # fmt: skip
+"""What can be trained, by the name operators type, and the arrays whose heads that is; `all` is a backbone and them."""
 
 HELD_GIB = 4.0
 """Memory that training days already read may fill, GiB: the rest is read from the archive again."""
-SAID_EVERY = 50
-"""Training steps between two lines."""
+
+
+class Asked(NamedTuple):
+    """What an operator asked to be trained. ``part``: of ``PARTS``; ``changes``: ``name=value`` of the recipe."""
+
+    part: str
+    preset: str
+    seed: int = 0
+    changes: tuple[str, ...] = ()
+    backbone: Path | None = None
+    validate_until: str | None = None
+    device: str = "auto"
+    every: int = 200
 
 
 def archive(
-    first: str, last: str, out: str, system: str, inputs: str | None, workers: int, seed: int
-) -> None:  # fmt: skip
+    span: tuple[str, str], out: str, system: str, inputs: str | None, workers: int, seed: int, fit_until: str | None
+) -> None:
     """Build or go on with a training archive and say what it holds."""
     entry, settings = systems.system(system), Settings()
-    days = [clock.cycle_of(entry, day).start.date() for day in (first, last)]
+    first, last = (clock.cycle_of(entry, day).start.date() for day in span)
+    fitted = last if fit_until is None else clock.cycle_of(entry, fit_until).start.date()
+    who = archives.Workers(workers, max(1, settings.threads // workers), settings.dask_scheduler)
     built = archives.build(
-        entry, days[0], days[1], out, scratch=settings.scratch / "archive", inputs=inputs or settings.inputs,
-        seed=seed, workers=workers, progress=lambda done, of, said: progress().say(f"{done} of {of}  {said}"),
+        entry, first, last, out, scratch=settings.scratch / "archive", inputs=inputs or settings.inputs, seed=seed,
+        workers=who, fit=(first, fitted),
+        progress=lambda done, of, said: progress().say(f"{done} of {of}  {said}"),
     )  # fmt: skip
-    progress().say(f"{built.held} days held, {len(built.missing)} missing, in {out}")
+    progress().say(f"{built.held} days held, {len(built.missing)} missing, in {out}; manifest beside it")
 
 
-def train(archive_path: str, out: Path, preset: str, system: str, seed: int) -> None:
-    """Train by a preset and write the checkpoint; prints the pin to give to the system."""
-    days = TrainingArchive(archive_path, systems.system(system))
-    plan = plan_of(days, preset, seed)
-    trained = training.train(days, plan, _say, hold_bytes=int(HELD_GIB * 2**30))
-    digest = checkpoint.save(out, trained.suite, trained.card)
-    progress().say(f'{out}: CheckpointPin(folder="{out.name}", sha256="{digest}")')
+def train(archive_path: str, out: Path, asked: Asked, system: str | None) -> None:
+    """Train what is asked and write the checkpoint; prints the pin to give to the system.
+
+    Its state is kept in ``<out>.training`` with the curves: the same command goes on with a run that was killed.
+    """
+    with ranks.joined(asked.device) as mine:
+        recipe = recipe_of(asked)
+        days = TrainingArchive(archive_path, None if system is None else systems.system(system), recipe.forcing_policy)
+        plan = plan_of(days, asked, recipe)
+        folder = out.with_name(f"{out.name}.training")
+        keeping = Keeping(folder, asked.every)
+        with _shown(folder / "curves", recipe, mine.first) as report:
+            trained = training.train(days, plan, report, int(HELD_GIB * 2**30), mine, keeping)
+        if mine.first:
+            digest = checkpoint.save(out, trained.suite, trained.card)
+            progress().say(f'{out}: CheckpointPin(folder="{out.name}", sha256="{digest}")')
 
 
-def plan_of(days: TrainingArchive, preset: str, seed: int) -> Plan:
-    """What a preset trains on an archive: the backbone, and a head for every array the archive has."""
-    if preset not in PRESETS:
-        raise UsageError("a preset", found=repr(preset), where="--preset", action=f"one of {', '.join(PRESETS)}")
-    system, (architecture, recipe) = days.system, PRESETS[preset]
-    if (architecture.rows, architecture.columns) != system.grid.shape:
+@contextmanager
+def _shown(folder: Path, recipe: Recipe, first: bool) -> Iterator[Report]:
+    if not first:
+        yield lambda step: None
+        return
+    from flows.curves import Curves
+
+    with Curves(folder, recipe) as curves:
+        yield curves
+
+
+def recipe_of(asked: Asked) -> Recipe:
+    """The preset's recipe with the changes that were asked for; ``UsageError`` where it has no such option."""
+    if asked.preset not in PRESETS:
+        raise UsageError("a preset", found=repr(asked.preset), where="--preset", action=f"one of {', '.join(PRESETS)}")
+    options = json.loads(PRESETS[asked.preset][1].model_dump_json())
+    for change in asked.changes:
+        name, _, value = change.partition("=")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    try:
+        return Recipe.model_validate_json(json.dumps({**options, "seed": asked.seed}))
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise UsageError("options of the recipe as name=value", found=found, where="--set",
+                         action=f"one of {', '.join(sorted(Recipe.model_fields))}") from error  # fmt: skip
+
+
+def plan_of(days: TrainingArchive, asked: Asked, recipe: Recipe) -> Plan:
+    """What is asked of an archive: the backbone, or heads on one, or all for which the archive has arrays."""
+    if asked.part not in PARTS:
         raise UsageError(
-            f"a preset for the grid {system.grid.shape} of system {system.name}",
-            found=f"{preset} for {(architecture.rows, architecture.columns)}", where="--preset",
-            action=f"one of {', '.join(PRESETS)} that fits, or a new one in flows/training.py",
-        )  # fmt: skip
-    recipe = recipe.model_copy(update={"seed": seed})
+            "what to train", found=repr(asked.part), where="goms train", action=f"one of {', '.join(PARTS)}"
+        )
+    kept = _kept(days, asked)
+    architecture = fitted(PRESETS[asked.preset][0], days.contract) if kept is None else kept.card.ocean.architecture
+    wanted = PARTS[asked.part]
+    heads = {
+        **{name: _state_head(days, name, architecture) for name in wanted if name in ("waves", "biogeochemistry")},
+        **({"kuroshio": _downscaling(days, architecture)} if "kuroshio" in wanted else {}),
+    }
+    if asked.part not in ("all", "backbone") and not any(heads.values()):
+        raise UsageError(f"an archive with {' and '.join(wanted)}", found=f"only {', '.join(days.channels)}",
+                         where=days.path, action="archive a system that has it")  # fmt: skip
     return Plan(
-        _about(days, preset, recipe), architecture, recipe, system.grid.latitude,
-        waves=_state_head(days, "waves", system.wave_grid, architecture),
-        biogeochemistry=_state_head(days, "biogeochemistry", system.biogeochemistry_grid, architecture),
-        kuroshio=_downscaling(days, system, architecture),
+        _about(days, asked, recipe), architecture, recipe, days.contract.grids["ocean"].latitude, days.fit,
+        waves=heads.get("waves"), biogeochemistry=heads.get("biogeochemistry"), kuroshio=heads.get("kuroshio"),  # type: ignore[arg-type]
+        backbone=kept, validation=_validation(days, asked),
     )  # fmt: skip
 
 
-def _about(days: TrainingArchive, preset: str, recipe: Recipe) -> About:
-    ocean = days.system.region if days.system.real_ocean else "the synthetic twin, not the real ocean"
-    last = days.first_day + timedelta(days=days.days - 1)
+def _kept(days: TrainingArchive, asked: Asked) -> Checkpoint | None:
+    """The checkpoint whose backbone heads are to be trained on."""
+    if asked.part in ("all", "backbone"):
+        return None
+    if asked.backbone is None:
+        raise UsageError(f"the backbone that {asked.part} are trained on", found="none", where="--backbone",
+                         action="name the folder of its checkpoint")  # fmt: skip
+    return checkpoint.load(asked.backbone)
+
+
+def _validation(days: TrainingArchive, asked: Asked) -> tuple[int, int] | None:
+    """From the day after the fitted ones to the day that was asked for."""
+    if asked.validate_until is None:
+        return None
+    last = days.index_of(date.fromisoformat(asked.validate_until))
+    if last <= days.fit[1]:
+        raise UsageError("days to validate on after those that are trained on", found=asked.validate_until,
+                         where="--validate-until", action=f"a day after {days.date_of(days.fit[1])}")  # fmt: skip
+    return days.fit[1] + 1, last
+
+
+def fitted(architecture: Architecture, contract: Contract) -> Architecture:
+    """A preset's architecture on an archive's grid and channels; ``UsageError`` where its patches do not fit."""
+    grid, states = contract.grids["ocean"], len(contract.channels["ocean"])
+    sizes = {"rows": grid.rows, "columns": grid.columns, "periodic": grid.periodic, "out_channels": states,
+             "in_channels": states + len(contract.channels.get("forcing", ()))}  # fmt: skip
+    try:
+        return Architecture.model_validate({**architecture.model_dump(), **sizes})
+    except ValidationError as error:
+        found = error.errors()[0]["msg"]
+        raise UsageError(f"a preset for the grid {grid.shape} of system {contract.system}", found=found,
+                         where="--preset", action=f"one of {', '.join(PRESETS)} that fits") from error  # fmt: skip
+
+
+def _about(days: TrainingArchive, asked: Asked, recipe: Recipe) -> About:
+    contract = days.contract
+    ocean = contract.region if contract.real_ocean else "the synthetic twin, not the real ocean"
+    first, last = (days.date_of(day) for day in days.fit)
     return About(
-        name=f"{days.system.name}-{preset}", trained_on=f"{ocean}, {days.system.title}",
-        data_span=f"{days.first_day}..{last}", recipe=recipe.model_dump_json(), seed=recipe.seed,
+        name=f"{contract.system}-{asked.preset}", trained_on=f"{ocean}, {contract.title}",
+        data_span=f"{first}..{last}", recipe=recipe.model_dump_json(), seed=recipe.seed,
         created=str(clock.today()), code_version=code_version(),
     )  # fmt: skip
 
 
-def _state_head(
-    days: TrainingArchive, name: str, grid: Grid | None, architecture: Architecture
-) -> StateHeadArchitecture | None:
-    if name not in days.channels or grid is None:
+def _state_head(days: TrainingArchive, name: str, architecture: Architecture) -> StateHeadArchitecture | None:
+    if name not in days.channels:
         return None
-    labels = days.channels[name]
+    grid, labels = days.contract.grids[name], days.channels[name]
     entries = [variable(channels.parse(label).variable) for label in labels]
     return StateHeadArchitecture(
         channels=labels, transforms=tuple(transform_of(entry) for entry in entries),
@@ -105,11 +204,10 @@ def _state_head(
     )  # fmt: skip
 
 
-def _downscaling(days: TrainingArchive, system: System, architecture: Architecture) -> DownscalingArchitecture | None:
-    fine = system.kuroshio_grid
-    if "kuroshio" not in days.channels or fine is None:
+def _downscaling(days: TrainingArchive, architecture: Architecture) -> DownscalingArchitecture | None:
+    if "kuroshio" not in days.channels:
         return None
-    grid = system.grid
+    grid, fine = days.contract.grids["ocean"], days.contract.grids["kuroshio"]
     south = round((fine.latitude_edges[0] - grid.latitude_edges[0]) / grid.latitude_step)
     west = round((fine.longitude_edges[0] - grid.longitude_edges[0]) / grid.longitude_step)
     factor = round(grid.latitude_step / fine.latitude_step)
@@ -132,8 +230,3 @@ def _divisor(shape: Iterable[int], most: int) -> int:
     """The largest patch up to the backbone's that cuts a grid evenly."""
     sizes = tuple(shape)
     return next(patch for patch in range(most, 0, -1) if all(size % patch == 0 for size in sizes))
-
-
-def _say(step: training.Progress) -> None:
-    if step.step % SAID_EVERY == 0 or step.step == step.steps:
-        progress().say(f"{step.stage} {step.step} of {step.steps}: loss {step.loss:.4f}, rate {step.rate:.2e}")

@@ -91,6 +91,13 @@ REGIONAL = Architecture(
 """A small sea with open edges, 44 x 24 cells."""
 
 
+AGULHAS = Architecture(
+    out_channels=2, in_channels=2, rows=40, columns=80, patch=4, halo=2, periodic=False, encoder_dim=128,
+    encoder_depth=2, decoder_dim=128, decoder_depth=2,
+)  # fmt: skip
+"""Two currents in a small region, 40 x 80 cells."""
+
+
 class Output(NamedTuple):
     """What one pass gives: ``fields`` (batch, out, rows, columns), ``features`` (batch, dim, token rows, columns)."""
 

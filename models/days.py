@@ -25,7 +25,8 @@ class TrainingDays(Protocol):
     """A calendar of days, counted from 0, of physical float32 fields (channel, latitude, longitude), NaN on land.
 
     ``channels``: labels in order, by array: ``ocean``, ``forcing``, and whichever there are of ``waves``,
-    ``biogeochemistry``, ``kuroshio``; an array that is not there is never asked for.
+    ``biogeochemistry``, ``kuroshio``; an array that is not there is never asked for (but ``forcing``, of no channel).
+    Days that know their own moments may offer ``moments(name, span)``: see ``Reader.moments``.
     """
 
     channels: dict[str, tuple[str, ...]]
@@ -67,6 +68,7 @@ class Reader:
 
     def __init__(self, days: TrainingDays, hold_bytes: int = 0, span: tuple[int, int | None] = (0, None)) -> None:
         self.days, self.span, self._turn = days, span, Lock()
+        self._land: dict[str, NDArray[np.bool_]] = {}
         shape = days.ocean(int(self.starts(1)[0])).shape
         self._block = torch.empty(hold_bytes // (4 * math.prod(shape)), *shape)
         self._places: OrderedDict[int, int] = OrderedDict()
@@ -87,12 +89,45 @@ class Reader:
         return self._block[self._places[day]].clone()
 
     def _read(self, kind: str, day: int) -> Tensor:
-        return torch.from_numpy(np.nan_to_num(getattr(self.days, kind)(day), nan=0.0))
+        values = self._checked(kind, day)
+        return torch.from_numpy(np.nan_to_num(values, nan=0.0))
+
+    def _checked(self, kind: str, day: int) -> Array:
+        """A day's fields; ``TrainingError`` where they have not the land of the first day."""
+        values: Array = getattr(self.days, kind)(day)
+        land = self._land_of(kind)
+        found = ~np.isfinite(values)
+        if values.shape != land.shape or (found != land).any():
+            odd = "another shape" if values.shape != land.shape else self._oddity(kind, found != land)
+            raise TrainingError(f"{kind} of day {day} with values on ocean and NaN on land", found=odd,
+                                where="the training days", action="build that day of the archive again")  # fmt: skip
+        return values
+
+    def _oddity(self, kind: str, odd: NDArray[np.bool_]) -> str:
+        channel, row, column = np.argwhere(odd)[0]
+        label = self.days.channels[kind][channel]
+        return f"{int(odd.sum())} cells that are not so, the first {label} in row {row}, column {column}"
+
+    def _land_of(self, kind: str) -> NDArray[np.bool_]:
+        if kind not in self._land:
+            first: Array = getattr(self.days, kind)(int(self.starts(1)[0]))
+            self._land[kind] = ~np.isfinite(first)
+        return self._land[kind]
+
+    def moments(self, name: str) -> tuple[NDArray[np.float64], ...] | None:
+        """Means over the span of values, squares and squared one-day changes, where the days know them."""
+        known = getattr(self.days, "moments", None)
+        found: tuple[NDArray[np.float64], ...] | None = known(name, self.span) if known is not None else None
+        return found
 
     def forcing(self, start: int, steps: int) -> Tensor:
         """(steps, channels, rows, columns): see ``TrainingDays.forcing``."""
         with self._turn:
-            return torch.from_numpy(np.ascontiguousarray(self.days.forcing(start, steps)))
+            fields = np.ascontiguousarray(self.days.forcing(start, steps))
+        if not np.isfinite(fields).all():
+            raise TrainingError(f"the forcing of day {start} without gaps", found="NaN", where="the training days",
+                                action="build that day of the archive again")  # fmt: skip
+        return torch.from_numpy(fields)
 
     def starts(self, steps: int) -> NDArray[np.intp]:
         """The days of the span that have ``steps`` days after them; ``TrainingError`` where there are none."""
@@ -104,8 +139,7 @@ class Reader:
 
     def mask(self, kind: str) -> Tensor:
         """(channels, rows, columns), 1 on ocean, as the first day has it."""
-        first = int(self.starts(1)[0])
-        return torch.from_numpy(np.isfinite(getattr(self.days, kind)(first)).astype(np.float32))
+        return torch.from_numpy((~self._land_of(kind)).astype(np.float32))
 
 
 def ahead(read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

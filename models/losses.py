@@ -33,3 +33,15 @@ def channel_errors(forecast: Tensor, truth: Tensor, scale: Tensor, weights: Tens
 def geometric_mean(errors: Tensor) -> Tensor:
     """Of positive numbers: going down it lowers each of them by the same share, large or small."""
     return errors.log().mean().exp()
+
+
+def stepped(fields: Tensor, axis: int) -> Tensor:
+    """Differences between neighbours along an axis, one fewer than cells."""
+    return fields.diff(dim=axis)
+
+
+def step_weights(weights: Tensor, axis: int) -> Tensor:
+    """Weights of differences along an axis of (channels, rows, columns): zero where one of the two cells is land."""
+    size = weights.shape[axis]
+    pairs = torch.minimum(weights.narrow(axis, 0, size - 1), weights.narrow(axis, 1, size - 1))
+    return pairs / pairs.sum()

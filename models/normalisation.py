@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -29,7 +29,7 @@ class Statistics(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     mean: tuple[float, ...]
-    spread: tuple[float, ...] = Field(min_length=1)
+    spread: tuple[float, ...]
     change: tuple[float, ...]
 
 
@@ -72,6 +72,8 @@ class Normalisation(nn.Module):
 
 def enlarge(coarse: Tensor, shape: tuple[int, int], *, periodic: bool) -> Tensor:
     """Bilinear interpolation of (channels, coarse rows, coarse columns) to ``shape`` cells over the same area."""
+    if not coarse.shape[0]:
+        return coarse.new_zeros(0, *shape)
     rows, columns = shape[0] // coarse.shape[1], shape[1] // coarse.shape[2]
     side = functional.pad(coarse[None], (1, 1, 0, 0), mode="circular" if periodic else "replicate")
     wide = functional.interpolate(side, scale_factor=(rows, columns), mode="bilinear", align_corners=False)
@@ -150,6 +152,20 @@ LARGEST_LOGARITHM = 20.0
 """Physical values above its exponential are no further off in training: their gradient would drown all others."""
 
 
+SERIAL = 2**14
+"""Values that torch works through on one thread: fewer than 32768, from where it shares work out; a multiple of 32."""
+
+
+def _angle(sine: Tensor, cosine: Tensor) -> Tensor:
+    """``atan2`` whose bytes do not depend on the number of threads.
+
+    What is left over at the end of a thread's share goes through another implementation, which rounds otherwise: so
+    the shares are cut here.
+    """
+    parts = zip(sine.flatten().split(SERIAL), cosine.flatten().split(SERIAL), strict=True)
+    return torch.cat([torch.atan2(*part) for part in parts]).reshape(sine.shape)
+
+
 def _bearing(cosine: Tensor, sine: Tensor) -> Tensor:
-    degrees = torch.rad2deg(torch.atan2(sine, cosine)) % 360.0
+    degrees = torch.rad2deg(_angle(sine, cosine)) % 360.0
     return torch.where(degrees >= 360.0, torch.zeros_like(degrees), degrees)

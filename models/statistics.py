@@ -40,7 +40,12 @@ def measure(pairs: Iterable[tuple[Tensor, Tensor]], mask: Tensor, weights: Tenso
     that never changes. ``TrainingError`` where a channel is the same everywhere, or, unless it is named as
     ``static``, never changes.
     """
-    sums = _summed(pairs)
+    return measured(_summed(pairs), mask, weights, coarse, labels=labels, periodic=periodic, static=static)
+
+
+def measured(sums: Sums, mask: Tensor, weights: Tensor, coarse: tuple[int, int], *, labels: tuple[str, ...],
+             periodic: bool, static: tuple[str, ...] = ()) -> Measured:  # fmt: skip
+    """The same from sums over the days."""
     weight = (mask * weights[:, None]).double()
     weight = weight / weight.sum(dim=(1, 2), keepdim=True)
     average, squares = sums.values / sums.days, sums.squares / sums.days
@@ -56,6 +61,11 @@ def measure(pairs: Iterable[tuple[Tensor, Tensor]], mask: Tensor, weights: Tenso
     spread = torch.maximum(spread, change)
     statistics = Statistics(mean=_floats(mean), spread=_floats(spread), change=_floats(change))
     return Measured(statistics, (rough * (plain / spread)[:, None, None]).float())
+
+
+def nothing(coarse: tuple[int, int]) -> Measured:
+    """Of no channel at all."""
+    return constant((0, *coarse), Statistics(mean=(), spread=(), change=()))
 
 
 def constant(background_shape: tuple[int, int, int], statistics: Statistics) -> Measured:

@@ -46,6 +46,10 @@ class Workers(NamedTuple):
     scheduler: str | None = None
 
 
+ONE = Workers()
+"""This process alone."""
+
+
 def build(
     system: System,
     first_day: date,
@@ -55,7 +59,7 @@ def build(
     scratch: Path,
     inputs: str | None = None,
     seed: int = 0,
-    workers: Workers = Workers(),
+    workers: Workers = ONE,
     fit: tuple[date, date] | None = None,
     arrays: tuple[str, ...] | None = None,
     progress: Progress | None = None,
@@ -111,7 +115,9 @@ def write_manifest(out: str) -> None:
     arrays, first = layout.attribute(group, "arrays"), layout.first_day(group)
     digests = np.asarray(layout.member(group, "sha256")[:])
     days = {
-        str(first + timedelta(days=int(day))): {name: bytes(row).hex() for name, row in zip(arrays, digests[day])}
+        str(first + timedelta(days=int(day))): {
+            name: bytes(row).hex() for name, row in zip(arrays, digests[day], strict=True)
+        }
         for day in _held(group)
     }
     said = ("title", "contract", "inputs", "seed", "statistics", "sources", "degraded", "near_hours", "missing")
@@ -154,7 +160,7 @@ def _scheduled(tasks: list[Task], scheduler: str) -> Iterator[Outcome]:
         from distributed import as_completed as completed
         from distributed import get_client
 
-        for future in completed(get_client().map(archive_day, tasks, pure=False)):
+        for future in completed(get_client().map(archive_day, tasks, pure=False)):  # type: ignore[no-untyped-call]
             yield future.result()
 
 

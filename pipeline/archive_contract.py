@@ -1,4 +1,4 @@
-"""What a training archive is of: its grids, its channels in order, its calendar; read from it, compared with a system."""
+"""What a training archive is of: grids, channels in order, calendar; read from it and compared with a system."""
 
 from __future__ import annotations
 

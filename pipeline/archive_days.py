@@ -152,7 +152,7 @@ def _hours(valid: datetime, when: datetime) -> float:
 def _stale(kind: Kind, when: datetime, found: tuple[InputRecord, ...]) -> InputUnavailable:
     said = ", ".join(f"{r.source} of {r.valid_time:%Y-%m-%d %H}Z" for r in found if r.valid_time)
     return InputUnavailable(f"{kind} input within {max(NEAR_HOURS)} h of {when:%Y-%m-%d %H}Z", found=said,
-                            where="the system's ladder", action="a training day wants the day's own analysis")  # fmt: skip
+                            where="the system's ladder", action="wait for the day's own analysis")  # fmt: skip
 
 
 def _stacked(gridded: xr.Dataset, entries: tuple[Channel, ...], grid: Grid) -> NDArray[np.float32]:

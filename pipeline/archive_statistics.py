@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from datetime import UTC, date, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
@@ -61,8 +61,14 @@ def finish(out: str, fit: tuple[date, date], scheduler: str | None, threads: int
     if len(chosen) < 2:
         group.attrs["statistics"] = None
         return
-    made_of = hashlib.sha256(layout.member(group, "sha256")[chosen[0] : chosen[-1] + 1].tobytes()).hexdigest()
-    said = {"fit": [str(day) for day in fit], "days": len(chosen), "harmonics": _harmonics(days), "made_of": made_of}
+    digests = np.asarray(layout.member(group, "sha256")[chosen[0] : chosen[-1] + 1])
+    made_of = hashlib.sha256(digests.tobytes()).hexdigest()
+    said: dict[str, Any] = {
+        "fit": [str(day) for day in fit],
+        "days": len(chosen),
+        "harmonics": _harmonics(days),
+        "made_of": made_of,
+    }
     if layout.attribute(group, "statistics") == said:
         return
     group.attrs["statistics"] = None
@@ -113,7 +119,7 @@ def measured(out: str, name: str, number: int, days: list[int], harmonics: int) 
     sums, products = np.zeros((3, *ocean.shape)), np.zeros((design.shape[1], *ocean.shape))
     pairs, before, label = 0, (-1, ocean), contract.channels[name][number]
     for day, row, when in zip(days, design, dates, strict=True):
-        values = np.where(ocean, array[day, number], np.nan).astype(np.float64)
+        values = np.where(ocean, np.asarray(array[day, number], dtype=np.float64), np.nan)
         if not np.isfinite(values[ocean]).all():
             raise InputRefused(f"a value of {label} in every ocean cell", found="NaN", where=f"{out}, {when}",
                                action="build that day again", field=label)  # fmt: skip
@@ -124,12 +130,13 @@ def measured(out: str, name: str, number: int, days: list[int], harmonics: int) 
             pairs += 1
         products += row[:, None, None] * values
         before = (day, values)
-    coefficients = np.linalg.solve(design.T @ design, products.reshape(design.shape[1], -1)).reshape(products.shape)
+    fitted = np.linalg.solve(design.T @ design, products.reshape(design.shape[1], -1))
+    coefficients = fitted.reshape(products.shape).astype(np.float64)
     average, squares, changes = sums[0] / len(days), sums[1] / len(days), sums[2] / max(pairs, 1)
     weights = contract.grids[name].areas_m2 * ocean
     mean, spread, change = _over_ocean(average, squares, changes, weights)
-    series = (array, number, days, design, coefficients)
-    memory = _memory(*series, weights) if name == "forcing" and change > 0 else np.nan
+    remembered = name == "forcing" and change > 0
+    memory = _memory(array, number, days, design, coefficients, weights) if remembered else np.nan
     return Measured(average, squares, changes, coefficients, mean, spread, change, memory)
 
 
@@ -139,13 +146,13 @@ def _over_ocean(average: Grids, squares: Grids, changes: Grids, weights: Grids) 
     return mean, float(np.sqrt(max(square - mean**2, 0.0))), float(np.sqrt(change))
 
 
-def _memory(array: zarr.Array, number: int, days: list[int], design: Grids, coefficients: Grids,
+def _memory(array: zarr.Array[Any], number: int, days: list[int], design: Grids, coefficients: Grids,
             weights: Grids) -> float:  # fmt: skip
     """Days after which an anomaly is worth 1/e: log r(n) = -n / tau through the origin, lags weighted by n."""
     recent: deque[tuple[int, Grids]] = deque(maxlen=LAGS)
     products, squares = np.zeros(LAGS), np.zeros((LAGS, 2))
     for day, row in zip(days, design, strict=True):
-        anomaly = array[day, number].astype(np.float64) - np.tensordot(row, coefficients, 1)
+        anomaly = np.asarray(array[day, number], dtype=np.float64) - np.tensordot(row, coefficients, 1)
         for before, field in recent:
             if (lag := day - before) <= LAGS:
                 products[lag - 1] += (weights * anomaly * field).sum()
@@ -184,5 +191,3 @@ def _days(group: zarr.Group, fit: tuple[date, date]) -> range:
 
 def _harmonics(days: range) -> int:
     return 2 if len(days) >= SEASONAL_DAYS else 0
-
-

@@ -78,7 +78,7 @@ class TrainingArchive:
         return self.array("kuroshio", day)
 
     def forcing(self, start: int, steps: int) -> NDArray[np.float32]:
-        """What a forecast from day ``start`` is given, (steps, channel, latitude, longitude), at the start of each step.
+        """What a forecast from day ``start`` is given: (steps, channel, latitude, longitude), each at its step's start.
 
         The forcing of the start day under the policy (``forcing.path``), never that of later days, which a forecast
         cannot know; but under ``analysis``, a hindcast's, that of day ``start + n`` for step n. No channel at all
@@ -104,7 +104,7 @@ class TrainingArchive:
         return tuple(np.asarray(layout.member(self._group, f"{name}_{kind}")[:]) for kind in kinds)
 
     def climatology(self, name: str, when: date) -> NDArray[np.float64]:
-        """The fitted days' mean of ``ocean`` or ``forcing`` for that day of the year, (channel, latitude, longitude)."""
+        """The fitted days' mean of ``ocean`` or ``forcing`` for a day of the year, (channel, latitude, longitude)."""
         phase = archive_statistics.seasons([when], self.contract.start_hour, self.statistics["harmonics"])[0]
         return np.tensordot(phase, np.asarray(layout.member(self._group, f"{name}_climatology")[:]), 1)
 

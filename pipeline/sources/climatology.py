@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline import archive_layout, climatology, landmask, systems
+from pipeline import archive_contract, archive_layout, climatology, landmask, systems
 from pipeline.errors import InputUnavailable, UsageError
 from pipeline.sources import Native, Request, Sighting, Term
 from pipeline.sources import holdings as h
@@ -81,7 +81,7 @@ def _of_archive(path: str, request: Request) -> tuple[Fields, str]:
     """The mean of the archive's days within the window of the day of the year."""
     group = archive_layout.existing(path)
     array = archive_layout.member(group, request.kind.value)
-    names = [channel.variable for channel in archive_layout.channels_of(systems.system(request.system), request.kind)]
+    names = [channel.variable for channel in archive_contract.channels_of(systems.system(request.system), request.kind)]
     begin, held = archive_layout.first_day(group), archive_layout.held_days(path)
     days = sorted(day for day in held if _apart(day.timetuple().tm_yday, request.when) <= WINDOW_DAYS)
     if group.attrs.get("real_ocean") != systems.system(request.system).real_ocean:
