@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -33,7 +34,7 @@ class Engine(BaseModel):
     on an NVIDIA device the other products then take TF32); "fastest": bfloat16 where the device has it in hardware
     and, on a processor, it is measured faster here, else float32. ``compiled``: by ``torch.compile``, which takes a
     minute at the first step and needs a C++ compiler.
-    The bytes of a forecast depend on all of it, so ``label`` says it.
+    The bytes of a forecast depend on all of it, and those of bfloat16 on the threads too, so ``label`` says it.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -48,7 +49,8 @@ class Engine(BaseModel):
         if self == REFERENCE:
             return ""
         kind = torch.device(self.device).type
-        return f"{self.precision} on {kind}" + (", compiled" if self.compiled else "")
+        threads = f", threads: {torch.get_num_threads()}" if kind == "cpu" else ""
+        return f"{self.precision} on {kind}{threads}" + (", compiled" if self.compiled else "")
 
 
 REFERENCE = Engine()
@@ -123,6 +125,7 @@ def installed(suite: Suite, engine: Engine) -> Suite:
             if engine.precision == "bfloat16":
                 module.shorten()
             if engine.compiled:
+                warnings.filterwarnings("ignore", message="Torchinductor does not support code generation for complex")
                 module.compile(dynamic=False)
     return suite
 

@@ -166,6 +166,20 @@ def _angle(sine: Tensor, cosine: Tensor) -> Tensor:
     return torch.cat([torch.atan2(*part) for part in parts]).reshape(sine.shape)
 
 
+SERIAL = 2**14
+"""Values that torch works through on one thread: fewer than 32768, from where it shares work out; a multiple of 32."""
+
+
+def _angle(sine: Tensor, cosine: Tensor) -> Tensor:
+    """``atan2`` whose bytes do not depend on the number of threads.
+
+    What is left over at the end of a thread's share goes through another implementation, which rounds otherwise: so
+    the shares are cut here.
+    """
+    parts = zip(sine.flatten().split(SERIAL), cosine.flatten().split(SERIAL), strict=True)
+    return torch.cat([torch.atan2(*part) for part in parts]).reshape(sine.shape)
+
+
 def _bearing(cosine: Tensor, sine: Tensor) -> Tensor:
     degrees = torch.rad2deg(_angle(sine, cosine)) % 360.0
     return torch.where(degrees >= 360.0, torch.zeros_like(degrees), degrees)

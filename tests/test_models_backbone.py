@@ -5,17 +5,31 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.fft import dct
 from torch import nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
+from models import checkpoint
 from models.backbone import PAPER, REGIONAL, TWIN, Backbone, random_visible
+from models.cost import cost, described
+from models.forecaster import ModelForecaster
 from models.heads import Window, bicubic
-from models.layers import FourierBlock, PatchEmbedding, PatchProjection, SpectralMixer, position_embedding
+from models.layers import (
+    FourierBlock,
+    PatchEmbedding,
+    PatchProjection,
+    PlaneMixer,
+    SpectralMixer,
+    cosine_transform,
+    position_embedding,
+)
 from models.losses import cell_weights, relative_error
 from models.normalisation import Transforms, enlarge
 from models.recipes import PAPER_MASKING, Recipe
 from models.suite import land_filled, nearest_ocean
 from tests.toy_models import ARCHITECTURE, card, suite
+from tests.toy_ocean import LATITUDE, SCALES, ToyDays, coast
 
 SMALL = 24 * 2**20
 """Bytes: a checkpoint with its heads stays below 25 MB."""
@@ -26,8 +40,11 @@ def fields(batch: int = 2, seed: int = 0) -> torch.Tensor:
     return torch.randn(batch, ARCHITECTURE.in_channels, ARCHITECTURE.rows, ARCHITECTURE.columns, generator=generator)
 
 
-def network() -> Backbone:
-    return suite(card(heads=False)).ocean.backbone
+PLANE = ARCHITECTURE.model_copy(update={"mixing": "plane"})
+
+
+def network(architecture=ARCHITECTURE) -> Backbone:
+    return suite(card(architecture, heads=False)).ocean.backbone
 
 
 def block_parameters(dim: int, blocks: int) -> int:
@@ -65,8 +82,9 @@ def test_shipped_presets_are_small(architecture) -> None:
     assert 4 * sum(parameter.numel() for parameter in backbone.parameters()) < SMALL * 2 / 3
 
 
-def test_masked_patches_do_not_reach_the_encoder() -> None:
-    backbone, visible = network(), torch.tensor([[0, 3, 9, 17, 30], [1, 2, 12, 25, 31]])
+@pytest.mark.parametrize("architecture", [ARCHITECTURE, PLANE], ids=["sequence", "plane"])
+def test_masked_patches_do_not_reach_the_encoder(architecture) -> None:
+    backbone, visible = network(architecture), torch.tensor([[0, 3, 9, 17, 30], [1, 2, 12, 25, 31]])
     before, changed = fields(), fields()
     for sample, seen in enumerate(visible):
         for token in set(range(ARCHITECTURE.tokens)) - set(seen.tolist()):
@@ -103,8 +121,9 @@ def test_mask_tokens_stand_where_tokens_were_masked() -> None:
             assert torch.equal(whole[sample, place], expected), (sample, place)
 
 
-def test_all_tokens_visible_is_the_same_as_no_mask() -> None:
-    backbone, every = network(), torch.arange(ARCHITECTURE.tokens).expand(2, -1)
+@pytest.mark.parametrize("architecture", [ARCHITECTURE, PLANE], ids=["sequence", "plane"])
+def test_all_tokens_visible_is_the_same_as_no_mask(architecture) -> None:
+    backbone, every = network(architecture), torch.arange(ARCHITECTURE.tokens).expand(2, -1)
     torch.testing.assert_close(backbone(fields(), every).fields, backbone(fields()).fields)
 
 
@@ -158,6 +177,77 @@ def test_spectral_mixer_is_its_formula() -> None:
     torch.testing.assert_close(mixer(tokens), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_plane_mixer_is_its_formula() -> None:
+    """Against complex arithmetic written out: phases kept, magnitudes longer by a threshold that may be negative."""
+    mixer, tokens = PlaneMixer(8, 2, (3, 5)), torch.randn(1, 15, 8)
+    for weight in mixer.parameters():
+        nn.init.normal_(weight)
+    along = torch.einsum("kr,brcd->bkcd", cosine_transform(3), tokens.reshape(1, 3, 5, 8))
+    spectrum = torch.fft.rfft(along, dim=2, norm="ortho").reshape(1, 3, 3, 2, 4)
+    first, second = (torch.complex(*weight) for weight in (mixer.first_weight, mixer.second_weight))
+    hidden = torch.einsum("bkfni,nio->bkfno", spectrum, first)
+    hidden = torch.polar(functional.relu(hidden.abs() + mixer.threshold[:, 0]), hidden.angle())
+    out = torch.einsum("bkfni,nio->bkfno", hidden, second)
+    out = torch.polar(functional.relu(out.abs() - 0.01), out.angle()).reshape(1, 3, 3, 8)
+    expected = torch.einsum("kr,bkcd->brcd", cosine_transform(3), torch.fft.irfft(out, n=5, dim=2, norm="ortho"))
+    torch.testing.assert_close(mixer(tokens), expected.reshape(1, 15, 8), rtol=1e-4, atol=1e-5)
+
+
+def test_cosine_transform_is_orthonormal_and_its_formula() -> None:
+    matrix, fields = cosine_transform(7), np.random.default_rng(1).standard_normal(7)
+    torch.testing.assert_close(matrix @ matrix.T, torch.eye(7))
+    np.testing.assert_allclose(matrix.numpy() @ fields, dct(fields, norm="ortho"), atol=1e-6)
+
+
+def rolled_out(architecture, days: int, shift: int) -> np.ndarray:
+    """The last day of a rollout from a start whose sea, land and weather all lie that many columns further east."""
+    networks = suite(card(architecture, heads=False))
+    background = networks.ocean.ocean.background
+    background.copy_(background.mean(dim=2, keepdim=True).expand_as(background))  # a mean field is a place's own
+    networks.ocean.ocean.refresh()
+    forecaster = ModelForecaster(checkpoint.Checkpoint(card(architecture, heads=False), networks, ""))
+    toy = ToyDays()
+    weather = toy.forcing(0, days) + 3 * np.cos(2 * np.pi * np.arange(32) / 32, dtype=np.float32)
+    start, weather = np.roll(toy.ocean(0), shift, axis=-1), np.roll(weather, shift, axis=-1)
+    return list(forecaster.roll_out({"ocean": start}, weather))[-1]["ocean"]
+
+
+def test_what_is_shifted_east_is_forecast_shifted_where_longitudes_close_in_the_mixing() -> None:
+    """Thirty days; to 1e-3 of a channel's scale for the plane, and not to a tenth for the sequence, whose row ends."""
+    assert LATITUDE.size == 16
+    for architecture, same in ((PLANE, True), (ARCHITECTURE, False)):
+        here, there = rolled_out(architecture, 30, 0), rolled_out(architecture, 30, 12)
+        apart = np.abs(np.roll(here, 12, axis=-1) - there) / SCALES[:, None, None]
+        assert np.array_equal(np.isnan(there), np.roll(~coast(), 12, axis=-1))
+        moved = np.abs(here - ToyDays().ocean(0)) / SCALES[:, None, None]
+        assert np.nanmax(moved) > 0.1
+        assert np.nanmax(apart) < 1e-3 if same else np.nanmax(apart) > 0.1
+
+
+def test_mixing_in_the_plane_needs_longitudes_that_close() -> None:
+    with pytest.raises(ValueError, match="longitudes that close"):
+        type(REGIONAL).model_validate({**REGIONAL.model_dump(), "mixing": "plane"})
+
+
+@pytest.mark.parametrize("mixing", ["sequence", "plane"])
+def test_cost_is_what_the_network_has_and_does(mixing) -> None:
+    """Weights of every preset, and operations as torch counts them (which are those of products alone)."""
+    for preset in (PAPER, TWIN, ARCHITECTURE):
+        architecture = preset.model_copy(update={"mixing": mixing})
+        with torch.device("meta"):
+            backbone = Backbone(architecture)
+        assert cost(architecture).parameters == sum(parameter.numel() for parameter in backbone.parameters())
+    small = ARCHITECTURE.model_copy(update={"mixing": mixing})
+    with FlopCounterMode(display=False) as counted:
+        Backbone(small)(fields(batch=1))
+    assert cost(small).operations == counted.get_total_flops()
+
+
+def test_a_full_size_day_is_3_7_teraflop_and_its_preset_is_known_by_name() -> None:
+    assert cost(PAPER).operations == pytest.approx(3.7e12, rel=0.02)
+    assert described("x", PAPER) == "x (preset paper: 67/61 channels, 720 x 1440, 114 million parameters)"
+
+
 def test_fourier_transform_stays_float32_under_autocast(monkeypatch) -> None:
     seen, transform = [], torch.fft.rfft
 
@@ -198,6 +288,19 @@ def test_transforms_give_no_negative_quantity_and_no_bearing_of_360() -> None:
     assert physical[1] == 0.0
     assert physical[2] > 0
     assert transforms(torch.zeros(1, 3, 1, 1))[0, 3, 0, 0] == pytest.approx(np.log(1e-4))
+
+
+def test_bearings_have_the_same_bytes_on_any_number_of_threads() -> None:
+    """More values than torch leaves to one thread, and halves of them that no vector divides."""
+    transforms, threads = Transforms(("angle",), (0.0,)), torch.get_num_threads()
+    variables, found = torch.randn(1, 2, 181, 362, generator=torch.Generator().manual_seed(4)), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(transforms.inverse(variables))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*found)
 
 
 def test_background_is_interpolated_between_centres_and_around_the_seam() -> None:
