@@ -43,7 +43,13 @@ def _add(table: Table, found: Readiness) -> None:
 
 
 def _cells(rung: RungSeen) -> tuple[str, ...]:
-    has = "no" if not rung.ready else "yes" if rung.newest is None else f"{rung.newest:%Y-%m-%d %HZ}"
+    has = (
+        ("no" if rung.expected else "no (ordinary)")
+        if not rung.ready
+        else "yes"
+        if rung.newest is None
+        else f"{rung.newest:%Y-%m-%d %HZ}"
+    )
     if rung.refused:
         has = "unreadable"
     age = "" if rung.age_hours is None else f"{rung.age_hours:g} h{' (usual)' if rung.usual_age else ''}"

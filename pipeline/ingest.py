@@ -17,7 +17,7 @@ from pipeline.contracts import Ingested
 from pipeline.errors import InputRefused, InputUnavailable, UsageError
 from pipeline.gate import reading as gate
 from pipeline.provenance import InputRecord
-from pipeline.sources import SOURCES, Native, Request, Slabs, Source
+from pipeline.sources import SOURCES, Native, Request, Slabs, Source, in_order
 from pipeline.sources.netcdf import reading
 from pipeline.systems import Ladder, System
 from pipeline.variables import Kind
@@ -75,14 +75,15 @@ def _rungs(
     """Walk down the ladder until every variable is found, or refuse."""
     missing, used = request.variables, list[_Rung]()
     lacks: list[InputUnavailable | str] = [passed_over] if passed_over else []
-    for number, rung in enumerate(ladder.rungs):
+    ordinary: list[InputUnavailable | str] = []
+    for number, rung in enumerate(in_order(ladder, request.inputs, sources)):
         if number < first_rung:
             continue
         source, asked = _named(rung.source, sources), request._replace(maximum_age_days=rung.maximum_age_days)
         try:
             native = source.fetch(asked._replace(variables=missing))
         except InputUnavailable as absence:
-            lacks.append(absence)
+            (lacks if rung.expected else ordinary).append(absence)
             continue
         given = tuple(item for item in missing if _holds(native, item))
         if given:
@@ -91,8 +92,8 @@ def _rungs(
         missing = tuple(item for item in missing if item not in given)
         if not missing:
             return used
-        lacks.append(_lack(source, request, missing))
-    raise _unfinished(ladder, request, missing, lacks, bool(used), passed_over)
+        (lacks if rung.expected or given else ordinary).append(_lack(source, request, missing))
+    raise _unfinished(ladder, request, missing, [*lacks, *ordinary], bool(used), passed_over)
 
 
 def _named(name: str, sources: Mapping[str, Source]) -> Source:
@@ -121,7 +122,7 @@ def _part(rung: _Rung, request: Request) -> Ingested:
 def _record(rung: _Rung, request: Request, stamp: datetime) -> InputRecord:
     forecast_from = rung.native.analysed
     age = request.when - (forecast_from or stamp)
-    reasons = [f"{_listed(rung.variables)} from {rung.source.name}: {rung.reason}"] if rung.number else []
+    reasons = [f"{_listed(rung.variables)} from {rung.source.name}: {rung.reason}"] if rung.reason else []
     notes = [rung.native.note] if rung.native.note else []
     if rung.native.degraded:
         reasons.append(f"{_listed(rung.variables)} from {rung.source.name}: {rung.native.degraded}")

@@ -1,8 +1,8 @@
 """What the archives have for a start, at a moment, and what follows: ready, wait, take a lower rung, or give up.
 
-It looks and moves no field. Until ``ready_by`` only the first rung will do; from then on the highest that is ready;
-from ``give_up`` on nothing is waited for. What is there and cannot be read is not passed over: a lower rung would hide
-a fault that a person must see.
+It looks and moves no field. Until ``ready_by`` only the first rung that is expected, or one above it, will do; from
+then on the highest that is ready; from ``give_up`` on nothing is waited for. What is there and cannot be read is not
+passed over: a lower rung would hide a fault that a person must see.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import InputUnavailable, UsageError
 from pipeline.intake import FIRST, Asked, Choice
-from pipeline.sources import SOURCES, Request, Sighting, Source
+from pipeline.sources import SOURCES, Request, Sighting, Source, in_order
 from pipeline.systems import Ladder, Rung
-from pipeline.variables import Kind, of_kind
+from pipeline.variables import Kind
 
 FIRST_PAUSE_SECONDS, GROWTH, LONGEST_PAUSE_SECONDS = 30.0, 1.5, 600.0
 """Pauses between looks: what comes is seen within ten minutes, at some 20 looks a night."""
@@ -42,6 +42,7 @@ class RungSeen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     number: int
     source: str
+    expected: bool = True
     ready: bool
     refused: bool
     newest: datetime | None
@@ -69,9 +70,9 @@ class Readiness(BaseModel):
     @property
     def choice(self) -> Choice:
         """The rung to enter the ladder at; where nothing was found the first, so that the ladder itself says why."""
-        if not self.rung:
+        passed = "; ".join(f"{seen.source}: {seen.words}" for seen in self.rungs[: self.rung or 0] if seen.expected)
+        if not self.rung or not passed:
             return FIRST
-        passed = "; ".join(f"{seen.source}: {seen.words}" for seen in self.rungs[: self.rung])
         return Choice(self.rung, f"not there by {self.ready_by:%Y-%m-%d %H:%M} UTC ({passed})")
 
 
@@ -111,16 +112,16 @@ def pauses(generator: random.Random) -> Iterator[float]:
 def _seen(
     asked: Asked, ladder: Ladder, beyond: bool, store: str | None, sources: Mapping[str, Source]
 ) -> Iterator[RungSeen]:
-    """The rungs from the first down: to the first that is ready, or all where ``beyond`` and none is."""
-    for number, rung in enumerate(ladder.rungs):
+    """The rungs from the first down: to the first that is expected, or all where ``beyond``."""
+    for number, rung in enumerate(in_order(ladder, asked.inputs, sources)):
         sighting = _sighted(asked, rung, store, sources)
         age = None if sighting.newest is None else (asked.cycle.start - sighting.newest).total_seconds() / 3600
+        usual = age is not None and 0 < age <= rung.usual_age_days * 24
         yield RungSeen(
-            number=number, source=rung.source, ready=sighting.ready, refused=sighting.refused, newest=sighting.newest,
-            age_hours=age, usual_age=age is not None and 0 < age <= rung.usual_age_days * 24, how=sighting.how,
-            words=sighting.words,
+            number=number, source=rung.source, expected=rung.expected, ready=sighting.ready, refused=sighting.refused,
+            newest=sighting.newest, age_hours=age, usual_age=usual, how=sighting.how, words=sighting.words,
         )  # fmt: skip
-        if not beyond:
+        if not beyond and rung.expected:
             return
 
 
@@ -129,7 +130,7 @@ def _sighted(asked: Asked, rung: Rung, store: str | None, sources: Mapping[str, 
         return Sighting(False, None, "the list of sources", f"no source is called {rung.source}")
     wanted = Kind.SURFACE if asked.kind is Kind.FORCING else asked.kind
     request = Request(
-        asked.kind, asked.cycle.start.astimezone(UTC), tuple(entry.name for entry in of_kind(wanted)),
+        asked.kind, asked.cycle.start.astimezone(UTC), tuple(entry.name for entry in asked.system.variables_of(wanted)),
         asked.system.depths_m, asked.system.grid_of(asked.kind), asked.inputs, asked.scratch, asked.seed,
         rung.maximum_age_days, archives=asked.archives, cache=asked.cache, system=asked.system.name, store=store,
     )  # fmt: skip
@@ -143,8 +144,10 @@ def _decided(
     seen: tuple[RungSeen, ...], patient: bool, give_up: datetime | None, ready_by: datetime
 ) -> tuple[Verdict, int | None, datetime | None]:
     """The verdict, the rung, and until when to wait. ``give_up``: ``None`` where that has passed."""
-    if seen[0].ready:
-        return Verdict.READY, 0, None
+    waited_for = next((place for place, rung in enumerate(seen) if rung.expected), len(seen) - 1)
+    best = next((rung for rung in seen[: waited_for + 1] if rung.ready), None)
+    if best is not None and not any(rung.refused for rung in seen[: best.number]):
+        return Verdict.READY, best.number, None
     if patient:
         return Verdict.WAIT, None, ready_by
     found = next((rung for rung in seen if rung.ready or rung.refused), None)
@@ -156,7 +159,8 @@ def _decided(
 def _words(
     verdict: Verdict, rung: int | None, until: datetime | None, seen: tuple[RungSeen, ...], ladder: Ladder
 ) -> str:
-    missing = "; ".join(item.words for item in seen[: len(seen) if rung is None else rung])
+    lacking = seen[: len(seen) if rung is None else rung]
+    missing = "; ".join(item.words for item in lacking if item.expected) or "; ".join(item.words for item in lacking)
     if verdict is Verdict.WAIT:
         assert until is not None
         return f"waiting until {until:%Y-%m-%d %H:%M} UTC: {missing}"

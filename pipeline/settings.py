@@ -42,7 +42,8 @@ class Settings(BaseSettings):
     )  # fmt: skip
     logins: Logins = Field(
         default=Logins(),
-        description="accounts at archives: GOMS_LOGINS__COPERNICUS_USER, __COPERNICUS_PASSWORD, __CDS_KEY",
+        description="accounts at archives: GOMS_LOGINS__COPERNICUS_USER, __COPERNICUS_PASSWORD, __CDS_KEY, "
+        "__EARTHDATA_TOKEN",
     )
     cache_days: float = Field(
         default=3.0, ge=0, description="days for which fetched slabs are kept in the store; `goms housekeeping` removes "

@@ -20,18 +20,24 @@ class Rung(Entry):
     """One source of a ladder.
 
     ``maximum_age_days``: how old its input may be (0: the day itself). ``usual_age_days``: how late the archive
-    always is: an input no older than that is told with its age and is not degraded by it.
+    always is: an input no older than that is told with its age and is not degraded by it. ``expected``: False where
+    the archive ordinarily has nothing of a start when it is new (a finished reanalysis): what it has is taken, and what
+    it has not is neither waited for nor a reason to call what is taken degraded.
     """
 
     source: str
+    expected: bool = True
     maximum_age_days: float = Field(default=0.0, ge=0)
     usual_age_days: float = Field(default=0.0, ge=0)
 
 
-def rungs(*sources: str, maximum_age_days: float = 0.0, usual_age_days: float = 0.0) -> tuple[Rung, ...]:
-    """Rungs that all allow the same age, first source first."""
+def rungs(
+    *sources: str, maximum_age_days: float = 0.0, usual_age_days: float = 0.0, expected: bool = True
+) -> tuple[Rung, ...]:  # fmt: skip
+    """Rungs that are all alike but for their sources, first source first."""
     return tuple(
-        Rung(source=source, maximum_age_days=maximum_age_days, usual_age_days=usual_age_days) for source in sources
+        Rung(source=source, maximum_age_days=maximum_age_days, usual_age_days=usual_age_days, expected=expected)
+        for source in sources
     )
 
 
@@ -203,8 +209,13 @@ CORAL_SEA_TWIN = System(
 """Where the Coral Sea's model is trained and rehearsed: no real archive of that sea is long enough at hand."""
 
 _QUARTER_DEGREE = Grid(south=-90.0, west=0.0, latitude_step=0.25, longitude_step=0.25, rows=720, columns=1440)
-_ERA5 = {"maximum_age_days": 7.0, "usual_age_days": 6.0}
-"""ERA5's preliminary product is five to six days behind; one day more for a day on which it is late."""
+_ERA5 = ("era5-arco", "era5-cds", "era5")
+_OLD_ERA5 = rungs(*_ERA5, maximum_age_days=7.0, usual_age_days=6.0)
+"""ERA5's preliminary product is five to six days behind; one day more for a day on which it is late.
+
+A past start gets ERA5 of its own instant. A new one gets the weather service's analysis of it before an ERA5 that is
+six days old: of an anomaly of the wind, which lives two days (``forcing.DECORRELATION_DAYS``), a twentieth is left by
+then, and the two come from one centre's model; only where no analysis is to be had does the old one stand in."""
 _NIGHT = {"expected_by_hours": 18.0, "ready_by_hours": 20.0, "give_up_hours": 22.0}
 """The daily run fires 18 hours after the start. Two hours for the first rung and two for any leave two before the
 cycle is due."""
@@ -221,16 +232,18 @@ GLOBAL_QUARTER_DEGREE = System(
         ),
         Ladder(
             kind=Kind.SURFACE, required=True, **_NIGHT,
-            rungs=(*rungs("era5-arco", "era5-cds", "era5", **_ERA5), *rungs("ifs", "gfs", "climatology")),
+            rungs=(*rungs(*_ERA5, expected=False), *rungs("ifs", "gfs"), *_OLD_ERA5, *rungs("climatology")),
         ),
         Ladder(
             kind=Kind.WAVES, required=False, **_NIGHT,
-            rungs=(*rungs("era5-arco", "era5-cds", "era5", **_ERA5), *rungs("copernicus", "ifs"),
-                   *rungs("own-forecast", maximum_age_days=5.0)),
+            rungs=(*rungs(*_ERA5, expected=False), *rungs("ifs", "copernicus"),
+                   *rungs("own-forecast", maximum_age_days=5.0), *_OLD_ERA5),
         ),
         Ladder(
             kind=Kind.BIOGEOCHEMISTRY, required=False,
-            rungs=(*rungs("nobm"), *rungs("own-forecast", maximum_age_days=30.0), *rungs("copernicus", "climatology")),
+            rungs=(*rungs("nobm-dap", "nobm", expected=False),
+                   *rungs("own-forecast", maximum_age_days=30.0, usual_age_days=30.0),
+                   *rungs("copernicus", "climatology")),
         ),
         Ladder(kind=Kind.FORCING, required=False, **_NIGHT, rungs=rungs("ifs", "gfs", maximum_age_days=1.0)),
     ),

@@ -18,7 +18,7 @@ from pipeline.intake import Asked, Choice
 from pipeline.readiness import Readiness, Verdict
 from pipeline.sources import SOURCES, Native, Request, Sighting
 from pipeline.systems import CORAL_SEA, SYSTEMS, Ladder, Rung, System
-from pipeline.variables import Kind
+from pipeline.variables import Kind, of_kind
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
 EXPECTED, READY_BY, GIVE_UP = 4.0, 6.0, 9.0
@@ -84,6 +84,63 @@ def test_when_its_time_is_up_the_next_rung_is_taken_with_the_reason() -> None:
     assert (found.verdict, found.rung) == (Verdict.TAKE, 2)
     assert found.words == "take rung 2, third, because first is late; second is late"
     assert found.choice == Choice(2, "not there by 2023-01-01 06:00 UTC (first: first is late; second: second is late)")
+
+
+def ladder_of(*archives: Archive, hours: float, inputs: str | None = None) -> Readiness:
+    """As ``looked``, where the first archive is not expected to have a new start."""
+    rungs = [Rung(source=item.name, expected=place > 0) for place, item in enumerate(archives)]
+    start = cycle.cycle("coral-sea", "2023-01-01", 0)
+    for archive in archives:
+        archive.now = START + timedelta(hours=hours)
+    return readiness.look(Asked(system_of(*rungs), start, Kind.OCEAN, inputs, Path()), START + timedelta(hours=hours),
+                          sources={item.name: item for item in archives})  # fmt: skip
+
+
+def test_what_is_not_expected_is_taken_where_it_is_and_never_waited_for() -> None:
+    """Like a finished reanalysis at the head of a daily run's ladder."""
+    found = ladder_of(Archive("finished", 99), Archive("daily", 0), Archive("third", 0), hours=1)
+    assert (found.verdict, found.rung, found.choice, found.words) == (Verdict.READY, 1, Choice(), "ready")
+    found = ladder_of(Archive("finished", 0), Archive("daily", 0), hours=1)
+    assert (found.verdict, found.rung) == (Verdict.READY, 0)
+    found = ladder_of(Archive("finished", 99), Archive("daily", 99), Archive("third", 0), hours=1)
+    assert (found.verdict, found.words) == (Verdict.WAIT, "waiting until 2023-01-01 06:00 UTC: daily is late")
+    found = ladder_of(Archive("finished", 99), Archive("daily", 99), Archive("third", 0), hours=7)
+    assert found.choice == Choice(2, "not there by 2023-01-01 06:00 UTC (daily: daily is late)")
+    damaged = ladder_of(Archive("finished", 0, refused=True), Archive("daily", 0), hours=7)
+    assert damaged.verdict is Verdict.LOOK
+
+
+def test_files_that_the_operator_names_come_first() -> None:
+    files, archive = Archive("files", 0), Archive("archive", 0)
+    files.reads_inputs = True  # type: ignore[attr-defined]
+    rungs = (Rung(source="archive"), Rung(source="files"))
+    sources = {"archive": archive, "files": files}
+    for inputs, first in ((None, "archive"), ("a folder", "files")):
+        asked = Asked(system_of(*rungs), cycle.cycle("coral-sea", "2023-01-01", 0), Kind.OCEAN, inputs, Path())
+        found = readiness.look(asked, START + timedelta(hours=1), sources=sources)
+        assert ([rung.source for rung in found.rungs], found.rung) == ([first], 0)
+    assert [name for name, source in SOURCES.items() if getattr(source, "reads_inputs", False)] == [
+        "hycom", "era5", "nobm", "globcurrent"
+    ]  # fmt: skip
+
+
+def test_of_the_global_system_a_new_start_is_not_degraded_by_what_never_has_one(tmp_path: Path) -> None:
+    """Plankton from yesterday's own forecast, where NOBM, a finished reanalysis, stands above it for past starts."""
+    system = next(system for system in SYSTEMS if system.name == "global-quarter-degree")
+    (ladder,) = [ladder for ladder in system.ladders if ladder.kind is Kind.BIOGEOCHEMISTRY]
+    assert [rung.source for rung in ladder.rungs if rung.expected] == ["own-forecast", "copernicus", "climatology"]
+    native.write_nobm(tmp_path / "nobm_20230101.nc")
+    past, new = (
+        provenance.records(ingest(
+            system.model_copy(update={"ladders": (ladder.model_copy(update={"rungs": rungs}),)}), Kind.BIOGEOCHEMISTRY,
+            START.replace(day=day, hour=12), inputs=str(tmp_path), scratch=tmp_path,
+            sources={**SOURCES, "own-forecast": SOURCES["twin"]},
+        )[0])[0]
+        for day, rungs in ((1, ladder.rungs), (9, ladder.rungs))
+    )  # fmt: skip
+    assert (past.source, past.degraded) == ("nobm", None)
+    assert (new.source, new.degraded) == ("twin", None)
+    assert new.rung > 0
 
 
 def test_with_nothing_there_it_waits_until_it_gives_up() -> None:
@@ -205,7 +262,7 @@ def test_a_usual_age_is_told_and_does_not_degrade(tmp_path: Path) -> None:
 
 def sighted(kind: Kind, source: str, folder: Path, day: int = 1, age_days: float = 0.0) -> Sighting:
     when = datetime(2023, 1, day, tzinfo=UTC)
-    names = tuple(entry.name for entry in readiness.of_kind(kind))
+    names = tuple(entry.name for entry in of_kind(kind))
     return SOURCES[source].look(
         Request(kind, when, names, CORAL_SEA.depths_m, CORAL_SEA.grid, str(folder), folder, maximum_age_days=age_days)
     )

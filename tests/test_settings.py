@@ -9,6 +9,7 @@ EXAMPLES = {
     "store": ("s3://bucket/prefix", "s3://bucket/prefix"),
     "inputs": ("/data", "/data"),
     "archives": ('{"era5-arco": "https://a.org"}', {"era5-arco": "https://a.org"}),
+    "cache_days": ("1.5", 1.5),
     "scratch": ("/scratch", Path("/scratch")),
     "threads": ("3", 3),
     "device": ("cuda:1", "cuda:1"),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.grids import Grid
 from pipeline.provenance import FileRecord
+from pipeline.systems import Ladder, Rung
 from pipeline.variables import Kind
 
 
@@ -108,7 +109,7 @@ class Native(NamedTuple):
 
 
 class Source(Protocol):
-    """One archive."""
+    """One archive. One that reads the operator's own files says so by an attribute ``reads_inputs``."""
 
     name: str
     title: str
@@ -144,13 +145,21 @@ from pipeline.sources.hycom_bucket import HycomBucketSource  # noqa: E402
 from pipeline.sources.ifs import IfsSource  # noqa: E402
 from pipeline.sources.instants import Sampling  # noqa: E402
 from pipeline.sources.nobm import NobmSource  # noqa: E402
+from pipeline.sources.nobm_dap import NobmDapSource  # noqa: E402
 from pipeline.sources.own_forecast import OwnForecastSource  # noqa: E402
 from pipeline.sources.twin import TwinSource  # noqa: E402
 
 _ARCHIVES: tuple[Source, ...] = (
     *(archive(sampling) for archive in (EspcSource, GofsSource, HycomBucketSource) for sampling in Sampling),
     HycomSource(), Era5Source(), Era5ArcoSource(), Era5CdsSource(), IfsSource(), GfsSource(), NobmSource(),
-    CopernicusSource(), GlobcurrentSource(), OwnForecastSource(), TwinSource(), ClimatologySource(),
+    NobmDapSource(), CopernicusSource(), GlobcurrentSource(), OwnForecastSource(), TwinSource(), ClimatologySource(),
 )  # fmt: skip
 SOURCES: Mapping[str, Source] = {source.name: source for source in _ARCHIVES}
 """Every archive by the name the systems' ladders know it by."""
+
+
+def in_order(ladder: Ladder, inputs: str | None, sources: Mapping[str, Source] = SOURCES) -> tuple[Rung, ...]:
+    """A ladder's rungs as they are asked: where the operator names a place of files, those that read files first."""
+    if inputs is None:
+        return ladder.rungs
+    return tuple(sorted(ladder.rungs, key=lambda rung: not getattr(sources.get(rung.source), "reads_inputs", False)))

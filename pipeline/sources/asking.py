@@ -12,7 +12,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import NamedTuple, NoReturn, Self, TypeVar
 
 import aiohttp
@@ -36,6 +36,7 @@ PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 GONE_STATUS = frozenset({404, 410})
 MOST_BYTES = 1 << 28
 AGENT = "goms (ocean forecast service)"
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
@@ -69,8 +70,9 @@ class _Passing(Exception):
 class Asking:
     """The requests of one fetch. ``moved_bytes``: of bodies so far, unpacked; ``state``: how far it is, in words."""
 
-    def __init__(self, archive: str, deadline_seconds: float) -> None:
+    def __init__(self, archive: str, deadline_seconds: float, headers: Mapping[str, str] = NO_HEADERS) -> None:
         self.archive, self.deadline_seconds = archive, deadline_seconds
+        self._headers = {"User-Agent": AGENT, **headers}
         self.moved_bytes, self.state, self.last_failure = 0, "", ""
         self._gate = asyncio.Semaphore(CONNECTIONS)
         self._quiet_until = 0.0
@@ -83,7 +85,7 @@ class Asking:
         )
         connector = aiohttp.TCPConnector(limit=CONNECTIONS)
         self._session = aiohttp.ClientSession(
-            connector=connector, timeout=timeout, headers={"User-Agent": AGENT}, trust_env=True
+            connector=connector, timeout=timeout, headers=self._headers, trust_env=True
         )
         return self
 
@@ -180,12 +182,15 @@ class Asking:
         )  # fmt: skip
 
 
-def within_deadline(archive: str, deadline_seconds: float, work: Callable[[Asking], Awaitable[Result]]) -> Result:
-    """What ``work`` gives; ``InputUnavailable`` at the deadline.
+def within_deadline(
+    archive: str, deadline_seconds: float, work: Callable[[Asking], Awaitable[Result]],
+    headers: Mapping[str, str] = NO_HEADERS,
+) -> Result:  # fmt: skip
+    """What ``work`` gives; ``InputUnavailable`` at the deadline. ``headers`` go with every request.
 
     It runs on a thread of its own: a resolver that hangs in the C library cannot hold the caller.
     """
-    asking = Asking(archive, deadline_seconds)
+    asking = Asking(archive, deadline_seconds, headers)
     thread = ThreadPoolExecutor(1, thread_name_prefix="asking")
     answer = thread.submit(lambda: asyncio.run(_limited(asking, work)))
     thread.shutdown(wait=False)

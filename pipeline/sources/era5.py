@@ -53,6 +53,7 @@ class Era5Source:
 
     name = "era5"
     title = "ERA5"
+    reads_inputs = True
     kinds: tuple[Kind, ...] = (Kind.SURFACE, Kind.WAVES)
 
     def look(self, request: Request) -> Sighting:

@@ -24,6 +24,7 @@ class GlobcurrentSource:
 
     name = "globcurrent"
     title = "ESA GlobCurrent"
+    reads_inputs = True
     kinds: tuple[Kind, ...] = (Kind.OCEAN,)
 
     def look(self, request: Request) -> Sighting:

@@ -49,6 +49,7 @@ class HycomSource:
 
     name = "hycom"
     title = "HYCOM"
+    reads_inputs = True
     kinds: tuple[Kind, ...] = (Kind.OCEAN,)
 
     def look(self, request: Request) -> Sighting:

@@ -48,6 +48,7 @@ class NobmSource:
 
     name = "nobm"
     title = "NASA NOBM"
+    reads_inputs = True
     kinds: tuple[Kind, ...] = (Kind.BIOGEOCHEMISTRY,)
 
     def look(self, request: Request) -> Sighting:
@@ -67,12 +68,13 @@ def _held(request: Request, title: str) -> h.Holdings:
     """What the archive's own files hold, the stamps of the instant's day moved to the instant."""
     names, when = h.native_names(LEXICON, request.variables), h.instant(request.when)
     found = scan(request.inputs, request.scratch, title)
-    mine = tuple(_prepared(file, names) if _is_nobm(file.dataset) else _other(file) for file in found.files)
+    mine = tuple(_prepared(file, names) if is_nobm(file.dataset) else _other(file) for file in found.files)
     held = h.holdings(Scan(mine, found.unreadable), names, request, EXTENT, title)
     return {name: tuple(_of_day(item, when) for item in files) for name, files in held.items()}
 
 
-def _is_nobm(dataset: xr.Dataset) -> bool:
+def is_nobm(dataset: xr.Dataset) -> bool:
+    """Whether the axes have NOBM's two steps."""
     for names, step in ((h.LATITUDE, LATITUDE_STEP), (h.LONGITUDE, LONGITUDE_STEP)):
         axis = h.axis(dataset, names)
         if axis is None or not np.allclose(np.abs(np.diff(axis.values.astype(float))), step, atol=1e-2):

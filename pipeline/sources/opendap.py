@@ -73,7 +73,7 @@ class Described(NamedTuple):
         size = int(np.prod(shape)) * np.dtype(dap2.WIRE[array.kind]).itemsize
 
         def check(answer: Answer) -> NDArray[Any]:
-            found = _values(answer)
+            found = answered(answer)
             for dim, place in proofs:
                 told, known = found.get(dim), self.axes[dim][place]
                 if told is None or told.size != 1 or told.flat[0] != known:
@@ -101,7 +101,7 @@ async def described(asking: Asking, dataset: str, uri: str) -> Described:
                            where=uri, action="look at the dataset: its layout has changed")  # fmt: skip
 
     def check(answer: Answer) -> dict[str, NDArray[Any]]:
-        found = _values(answer)
+        found = answered(answer)
         if any(name not in found or found[name].shape != declared[name].shape for name in names):
             raise DamagedAnswer("axes of other lengths than were declared: the dataset has moved on")
         return found
@@ -110,7 +110,8 @@ async def described(asking: Asking, dataset: str, uri: str) -> Described:
     return Described(dataset, uri, declared, attributes, axes)
 
 
-def _values(answer: Answer) -> dict[str, NDArray[Any]]:
+def answered(answer: Answer) -> dict[str, NDArray[Any]]:
+    """The values of an answer by name; ``DamagedAnswer`` where it is cut short or is none."""
     found: dict[str, NDArray[Any]] = _parsed(dap2.values, answer.body)[0]
     return found
 

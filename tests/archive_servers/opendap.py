@@ -43,7 +43,7 @@ def dataset(
         file.set_auto_maskandscale(False)
         renamed = {"time": time}
         axes = {}
-        for axis in ("time", "depth", "lat", "lon"):
+        for axis in filter(file.variables.__contains__, ("time", "depth", "lat", "lon")):
             dim = renamed.get(axis, axis)
             values = _values(file[axis])[steps] if axis == "time" else _values(file[axis])
             axes[dim] = BaseType(dim, values, dims=(dim,), attributes=_attributes(file[axis]))
