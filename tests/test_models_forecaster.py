@@ -12,7 +12,7 @@ import torch
 
 from models import checkpoint, forecaster
 from models.errors import CheckpointError, ModelError
-from tests.toy_models import card, suite
+from tests.toy_models import ARCHITECTURE, card, suite
 from tests.toy_ocean import CHANNELS, COLUMNS, FORCING, PLANKTON, ROWS, WAVES, ToyDays, coast
 
 DAYS = ToyDays()
@@ -99,8 +99,12 @@ def test_forcing_of_a_day_changes_the_next_day_and_none_before(model) -> None:
     assert same == [True, True, False, False]
 
 
-def test_what_stands_on_land_inside_the_model_reaches_nothing() -> None:
-    networks, mask = suite(card()), torch.from_numpy(coast().astype(np.float32))
+@pytest.mark.parametrize("mixing", ["sequence", "plane"])
+def test_what_stands_on_land_inside_the_model_reaches_nothing(mixing) -> None:
+    networks, mask = (
+        suite(card(ARCHITECTURE.model_copy(update={"mixing": mixing}))),
+        torch.from_numpy(coast().astype(np.float32)),
+    )
     masks = {"ocean": mask, "waves": mask[:1].expand(2, -1, -1), "biogeochemistry": mask[:1]}
     dry = {name: torch.from_numpy(np.nan_to_num(values))[None] for name, values in start().items()}
     flooded = {name: torch.where(masks[name] > 0, values, 77.0) for name, values in dry.items()}
@@ -114,6 +118,18 @@ def test_what_stands_on_land_inside_the_model_reaches_nothing() -> None:
     lead = torch.zeros(1)
     fine = [networks.downscale(state["ocean"], wind, one.features, surface, lead) for state in (dry, flooded)]
     assert torch.equal(*fine)
+
+
+def test_only_the_forcing_over_land_reaches_the_ocean(model) -> None:
+    """The one coupling there is: the network sees wind and elevation everywhere, and land lies beside the sea."""
+    state, dry = start(), ~coast()[0]
+    (day,) = model.roll_out(state, DAYS.forcing(0, 1))
+    for channel in range(len(FORCING)):
+        weather = DAYS.forcing(0, 1)
+        weather[0, channel, dry] += 5.0
+        (other,) = model.roll_out(state, weather)
+        assert not np.array_equal(day["ocean"], other["ocean"], equal_nan=True)
+        assert np.array_equal(np.isnan(other["ocean"]), ~coast())
 
 
 def test_the_longer_the_lead_the_less_is_added_to_bicubic_interpolation() -> None:
@@ -234,7 +250,9 @@ def test_a_truncated_file_is_refused(folder, tmp_path) -> None:
         checkpoint.load(tmp_path)
 
 
-@pytest.mark.parametrize("content", [pickle.dumps({"weight": [1.0]}), b"", b"\x08" + b"\x00" * 7 + b"{}      "])
+@pytest.mark.parametrize("content", [
+    pickle.dumps({"weight": [1.0]}), b"", b"\x08" + b"\x00" * 7 + b"{}      ", b"\xff" * 8 + b"{}",
+])  # fmt: skip
 def test_a_file_that_is_not_safetensors_is_refused_even_where_the_card_vouches_for_it(
     folder, tmp_path, content
 ) -> None:
@@ -242,6 +260,25 @@ def test_a_file_that_is_not_safetensors_is_refused_even_where_the_card_vouches_f
     digest = checkpoint._sha256(tmp_path / "waves.safetensors")
     rewritten(tmp_path, lambda it: it["files"].update({"waves.safetensors": digest}))
     with pytest.raises(CheckpointError, match=r"waves\.safetensors"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_file_cut_off_within_its_weights_is_refused_even_where_the_card_vouches_for_it(folder, tmp_path) -> None:
+    broken = copied(folder, tmp_path) / "backbone.safetensors"
+    broken.write_bytes(broken.read_bytes()[:-100])
+    rewritten(tmp_path, lambda it: it["files"].update({broken.name: checkpoint._sha256(broken)}))
+    with pytest.raises(CheckpointError, match=r"safetensors format.*backbone\.safetensors"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_refused_checkpoint_has_computed_nothing(folder, tmp_path, monkeypatch) -> None:
+    """Neither a network nor its weights are made before the card, the pin and every file's digest agree."""
+    monkeypatch.setattr(checkpoint, "build", lambda card: pytest.fail("networks were built"))
+    with pytest.raises(CheckpointError, match="SHA-256 0000"):
+        checkpoint.load(folder, "0000")
+    broken = copied(folder, tmp_path) / "backbone.safetensors"
+    broken.write_bytes(pickle.dumps({"weight": [1.0]}))
+    with pytest.raises(CheckpointError, match="as the card says"):
         checkpoint.load(tmp_path)
 
 
