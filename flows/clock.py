@@ -23,3 +23,15 @@ def cycle_of(system: System, day: str) -> Cycle:
     """The cycle a person means by ``YYYY-MM-DD``, ``today`` or ``yesterday``; ``UsageError`` for anything else."""
     relative = {"today": today(), "yesterday": today() - timedelta(days=1)}
     return cycle.cycle(system.name, relative.get(day, day), system.start_hour)
+
+
+def cycle_at(system: System, day: str | None, fired: datetime) -> Cycle:
+    """The cycle of a run that fired then: ``day``, relative words counted from there, or what the schedule means.
+
+    A run that is retried keeps the moment it fired first, and with it its cycle.
+    """
+    back = 1 if system.schedule is None else system.schedule.days_back
+    relative = {None: back, "today": 0, "yesterday": 1}
+    if day in relative:
+        return cycle.cycle(system.name, fired.date() - timedelta(days=relative[day]), system.start_hour)
+    return cycle_of(system, str(day))

@@ -76,13 +76,14 @@ def next_edition(run: Run, supersede: str | None) -> Run:
     """
     revision = publish.published(run.opened, run.start)
     if supersede is None:
-        return run.model_copy(update={"revision": revision or 1})
+        return run.model_copy(update={"revision": revision or publish.next_revision(run.opened, run.start)})
     if revision is None:
         raise UsageError(
             f"a published forecast of {run.system} {run.cycle} to supersede", found="none published",
             where="--supersede", action="run it without --supersede",
         )  # fmt: skip
-    return run.model_copy(update={"revision": revision + 1, "superseding": supersede})
+    following = publish.next_revision(run.opened, run.start)
+    return run.model_copy(update={"revision": following, "superseding": supersede})
 
 
 def check_start(run: Run, stage: str | None) -> None:

@@ -8,8 +8,7 @@ import smtplib
 import ssl
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable
 from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Any, NamedTuple, Protocol
@@ -21,7 +20,6 @@ from urllib3.util import Retry, Timeout
 
 from flows import clock
 from pipeline import alerts, freshness, systems
-from pipeline import cycle as cycles
 from pipeline.alerts import Alert
 from pipeline.cycle import Cycle
 from pipeline.errors import GomsError
@@ -158,7 +156,8 @@ def failed(flow: Any, flow_run: Any, state: Any) -> None:
     settings = Settings()
     try:
         asked = dict(flow_run.parameters or {})
-        cycle = cycle_of(asked, flow_run.expected_start_time or clock.now())
+        fired = flow_run.expected_start_time or clock.now()
+        cycle = clock.cycle_at(systems.system(str(asked.get("system", "twin"))), asked.get("day"), fired)
         alert = of_flow_run(cycle, asked.get("store"), state.message or "", state.is_crashed(), settings)
     except GomsError as error:
         alert = alerts.store_lost(f"{flow.name} failed: {state.message}; and then: {error}", clock.now(),
@@ -166,17 +165,6 @@ def failed(flow: Any, flow_run: Any, state: Any) -> None:
     if alert is not None:
         for name in settings.alert_blocks:
             _through_block(name, alert)
-
-
-def cycle_of(asked: Mapping[str, Any], fired: datetime) -> Cycle:
-    """The cycle that a run with these parameters was for, if it fired then."""
-    system = systems.system(str(asked.get("system", "twin")))
-    back = 1 if system.schedule is None else system.schedule.days_back
-    relative = {None: back, "today": 0, "yesterday": 1}
-    day = asked.get("day")
-    if day in relative:
-        return cycles.cycle(system.name, fired.date() - timedelta(days=relative[day]), system.start_hour)
-    return clock.cycle_of(system, str(day))
 
 
 def of_flow_run(cycle: Cycle, store: str | None, message: str, crashed: bool, settings: Settings) -> Alert | None:

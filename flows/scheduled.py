@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from prefect import flow, runtime
@@ -15,7 +15,6 @@ from flows import daily as journey
 from flows.deployments import DEGRADED, HELD, SKIPPED
 from flows.holding import this_process
 from models.errors import ModelError
-from pipeline import cycle as cycles
 from pipeline import journal, publish, systems
 from pipeline.cycle import Cycle
 from pipeline.errors import CycleHeld, GomsError
@@ -48,7 +47,7 @@ def daily(
     try:
         entry, opened = systems.system(system), Store(store or Settings().store)
         fired = runtime.flow_run.scheduled_start_time
-        cycle = cycle_of(entry, day, fired)
+        cycle = clock.cycle_at(entry, day, fired)
         artifacts.announce(cycle)
     except GomsError as error:
         return Failed(message=str(error))
@@ -143,18 +142,6 @@ def backfill(
     if failed:
         return Failed(message=f"{len(failed)} of {len(ended)} cycles, first {failed[0].cycle.key}: {failed[0].words}")
     return Completed(message=f"{sum(item.how == filled.PUBLISHED for item in ended)} published, of {len(ended)} asked")
-
-
-def cycle_of(system: System, day: str | None, fired: datetime) -> Cycle:
-    """The cycle a run is for: ``day``, relative words counted from the day it fired, or what the schedule means.
-
-    A run that is retried keeps the moment it fired first, and with it its cycle.
-    """
-    back = 1 if system.schedule is None else system.schedule.days_back
-    relative = {None: back, "today": 0, "yesterday": 1}
-    if day in relative:
-        return cycles.cycle(system.name, fired.date() - timedelta(days=relative[day]), system.start_hour)
-    return clock.cycle_of(system, str(day))
 
 
 def too_late(system: System, cycle: Cycle, moment: datetime) -> str | None:

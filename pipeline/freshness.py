@@ -184,10 +184,12 @@ def _candidates(
 def _seen(store: Store, cycle: Cycle) -> Seen:
     """What the store says of a cycle; what cannot be read is said of this cycle and hides no other."""
     try:
-        line = headline.newest(store, cycle)
+        line, lease = headline.newest(store, cycle), lock.holder(store, cycle)
+        if line is not None and (lease is None or lease.since <= line.created):
+            return Seen(cycle, line)  # nobody has been at it since: what else is kept of it is not asked for
+        notes = journal.read(store, cycle)
         if line is not None:
-            return Seen(cycle, line)
-        notes, lease = journal.read(store, cycle), lock.holder(store, cycle)
+            return Seen(cycle, line, notes, lease)
         return Seen(cycle, None, notes, lease, judgement.held(store, cycle))
     except StoreError as error:
         return Seen(cycle, trouble=str(error))

@@ -39,9 +39,9 @@ class Event(StrEnum):
 
 
 class Note(BaseModel):
-    """One entry. ``stage``: where it happened; ``seconds`` and ``size_bytes``: what a stage took and made; ``peak_memory_bytes`` and
-    ``peak_device_memory_bytes``: what its process and the accelerator needed at the most.
+    """One entry. ``stage``: where it happened; ``seconds`` and ``size_bytes``: what a stage took and made.
 
+    ``peak_memory_bytes`` and ``peak_device_memory_bytes``: what its process and the accelerator needed at the most.
     ``words``: the sentence of an error or an operator's reason. ``exit_code``: of a failure. ``run``: the flow run.
     """
 
@@ -81,6 +81,12 @@ def failure(notes: tuple[Note, ...]) -> Note | None:
     """The failure a cycle stands at: the last one, unless something was begun or published after it."""
     last = next((entry for entry in reversed(notes) if entry.event in _TURNING_POINTS), None)
     return last if last is not None and last.event is Event.FAILED else None
+
+
+def newest_revision(notes: tuple[Note, ...]) -> int:
+    """The newest revision that was ever published, whether it is there still or was withdrawn; 0: none."""
+    words = (entry.words for entry in notes if entry.event is Event.PUBLISHED)
+    return max((int(said[1:]) for said in words if said[:1] == "r" and said[1:].isdigit()), default=0)
 
 
 _TURNING_POINTS = (Event.FAILED, Event.BEGUN, Event.PUBLISHED)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from pipeline import landmask, marks, signature
+from pipeline import journal, landmask, marks, signature
 from pipeline.cycle import Cycle
 from pipeline.edition import MANIFEST, Edition, forget_restart
 from pipeline.errors import CheckFailed
@@ -104,8 +104,11 @@ def published(store: Store, cycle: Cycle) -> int | None:
 
 
 def next_revision(store: Store, cycle: Cycle) -> int:
-    """The revision a new run of a cycle makes: one after the newest published; an unfinished one is gone on with."""
-    return (published(store, cycle) or 0) + 1
+    """The revision a new run of a cycle makes: one after the newest published; an unfinished one is gone on with.
+
+    A revision that housekeeping withdrew counts: what readers kept of it is never confused with another's bytes.
+    """
+    return max(published(store, cycle) or 0, journal.newest_revision(journal.read(store, cycle))) + 1
 
 
 def read_manifest(store: Store, cycle: Cycle, revision: int) -> Manifest | None:

@@ -147,9 +147,25 @@ class _Case:
         deadline = self.promise.deadline if self.promise else None
         late = deadline is not None and found.created > deadline
         words = f"published {in_words(found.created - deadline)} late" if late and deadline else "published"
+        superseding, sentence = self._superseding(found.revision)
         return self.made(
-            Verdict.PUBLISHED, words, published=found.created, revision=found.revision, degraded=found.degraded
-        )
+            Verdict.PUBLISHED, words + superseding, published=found.created, revision=found.revision,
+            degraded=found.degraded, sentence=sentence,
+        )  # fmt: skip
+
+    def _superseding(self, revision: int) -> tuple[str, str]:
+        """How the run stands that makes the next revision of a published cycle, in words and a sentence; or nothing."""
+        turns = [note for note in self.seen.notes if note.event in (Event.SUPERSEDED, Event.PUBLISHED)]
+        if not turns or turns[-1].event is not Event.SUPERSEDED or self.last is None:
+            return "", ""
+        made, why = f"; r{revision + 1}", f"r{revision + 1} is to supersede it: {turns[-1].words}"
+        stage, since = self._at()
+        if self.alive:
+            spent = "" if since is None else f" for {in_words(self.moment - since)}"
+            return f"{made} at {stage}{spent}", why
+        if self.last.event is Event.FAILED:
+            return f"{made} failed at {self.last.stage or stage}", f"{why}; {self.last.words}"
+        return f"{made} died at {stage}", why
 
     def under_way(self) -> Standing:
         """A run is at it."""

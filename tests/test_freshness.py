@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import kept_cycles as kept
 import pytest
 
-from pipeline import durations, expected, freshness, journal, judgement, lock, systems
+from pipeline import durations, expected, freshness, journal, judgement, systems
 from pipeline.cycle import Cycle, cycle
 from pipeline.freshness import Freshness
 from pipeline.journal import Event, Note
@@ -166,6 +166,25 @@ def test_a_run_that_found_the_cycle_held_says_nothing_of_it(served: Store) -> No
     kept.begin(served, OPEN, at("06:17"), "ocean")
     kept.write(served, OPEN, Note(when=at("06:18:30"), event=Event.FAILED, who="other", exit_code=7))
     assert standing(served, at("06:18:40")).verdict is Verdict.ON_TIME
+
+
+def test_a_published_cycle_says_how_the_run_stands_that_supersedes_it(served: Store) -> None:
+    """Published at 06:45. At 07:00 its next revision is begun, at 07:03 it is at the forecast."""
+    kept.publish(served, OPEN, at("06:45"))
+    why = Note(when=at("07:00"), event=Event.SUPERSEDED, who=kept.HOLDER, words="winds were corrected (someone)")
+    kept.write(served, OPEN, why)
+    kept.begin(served, OPEN, at("07:00"), "ocean", "surface", "initialise", lease_until=at("07:18"))
+    found = standing(served, at("07:12"))
+    assert (found.verdict, found.words) == (Verdict.PUBLISHED, "published; r2 at forecast for 9 min")
+    assert found.sentence == "r2 is to supersede it: winds were corrected (someone)"
+    found = standing(served, at("07:30"))
+    assert (found.words, found.alarm) == ("published; r2 died at forecast", False)
+    kept.fail(served, OPEN, at("07:31"), "forecast", "needed a winter", 4)
+    found = standing(served, at("07:32"))
+    assert found.words == "published; r2 failed at forecast"
+    assert found.sentence.endswith("; needed a winter")
+    kept.write(served, OPEN, Note(when=at("07:40"), event=Event.PUBLISHED, who=kept.HOLDER, words="r2"))
+    assert standing(served, at("07:41")).words == "published"
 
 
 def test_a_run_that_died_without_a_word_is_seen_a_minute_after_its_lease(served: Store) -> None:
@@ -327,7 +346,7 @@ def test_a_thousand_cycles_cost_no_more_than_forty(any_store: Store) -> None:
     def keep(item: Cycle) -> None:
         manifest = {"revision": 1, "created": item.start.isoformat(), "degraded": False, "degraded_reasons": []}
         any_store.write_json(f"{item.revision_prefix(1)}/manifest.json", manifest)
-        any_store.write_json(lock.path(item), {})
+        kept.hold(any_store, item, item.start - timedelta(hours=1), item.start, released=True)
 
     def asked(store: Store) -> Counter[str]:
         counted = Counted(store.uri)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pipeline import edition, export, latest, marks, publish
+from pipeline import edition, export, journal, latest, marks, publish
 from pipeline.edition import Edition
 from pipeline.errors import CheckFailed, CycleHeld, ForecastRefused, StoreError
+from pipeline.journal import Event, Note
 from pipeline.store import Store
 from tests import small_ocean as small
 
@@ -87,6 +88,9 @@ def test_a_published_revision_is_never_written_again(folder_store: Store) -> Non
 def test_a_corrected_run_is_the_next_revision_and_the_first_stays(any_store: Store) -> None:
     first = publish_it(made(any_store))
     assert publish.next_revision(any_store, small.CYCLE) == 2
+    said = Note(when=small.CYCLE.start, event=Event.PUBLISHED, who="test", words="r4")
+    journal.note(any_store, small.CYCLE, said)  # and withdrawn since: its number is not given again
+    assert publish.next_revision(any_store, small.CYCLE) == 5
     publish_it(made(any_store, revision=2))
     assert publish.published(any_store, small.CYCLE) == 2
     assert latest.latest(any_store, "small").revision == 2

@@ -320,8 +320,8 @@ def test_a_crash_is_told_before_its_lease_has_run_out(served: Store, monkeypatch
 
 
 def test_a_scheduled_run_is_of_the_cycle_that_the_schedule_means() -> None:
-    for asked in ({}, {"day": None}, {"day": "yesterday"}, {"day": "2026-11-22", "system": "twin"}):
-        assert notify.cycle_of(asked, at("06:17")) == OPEN
+    for day in (None, "yesterday", "2026-11-22"):
+        assert clock.cycle_at(systems.TWIN, day, at("06:17")) == OPEN
 
 
 def test_a_hook_of_a_run_whose_store_is_lost_says_so(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
