@@ -80,6 +80,6 @@ def test_its_links_lead_to_its_entries() -> None:
 
 def test_files_that_it_names_are_there() -> None:
     named = {word.rstrip("/") for span in SPANS for word in span.split() if word.startswith("deploy/")}
-    named -= {"deploy/desk", "deploy/watch", "deploy/secrets"}  # of the cluster; made by prepare.py
+    named -= {"deploy/desk", "deploy/metrics", "deploy/watch", "deploy/secrets"}  # of the cluster; made by prepare.py
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
