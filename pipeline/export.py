@@ -57,14 +57,22 @@ def _netcdf(dataset: xr.Dataset, path: Path) -> None:
 
 
 def _zarr2(dataset: xr.Dataset, path: Path) -> None:
-    """Zarr v2, one chunk a map, no shards; zlib, which every reader of Zarr v2 decodes; consolidated."""
-    encoding = _encoding(dataset, {"compressors": numcodecs.Zlib(level=1)}, "chunks")
-    bare = {name: {"compressors": None, **encoding[name]} for name in encoding if name in dataset.coords}
-    dataset.to_zarr(path, mode="w", zarr_format=2, consolidated=True, encoding=encoding | bare)
+    """Zarr v2, one chunk a map, no shards, consolidated, uncompressed.
+
+    netCDF-C without its filters' plugins (Debian's 4.9.0) gives compressed bytes out as values, without a word.
+    """
+    _zarr(dataset, path, None)
 
 
 def _oceanbench(dataset: xr.Dataset, path: Path) -> None:
-    _zarr2(oceanbench.shaped(dataset), path)
+    """Zarr v2 for Python's readers."""
+    _zarr(oceanbench.shaped(dataset), path, numcodecs.Zlib(level=1))
+
+
+def _zarr(dataset: xr.Dataset, path: Path, compressor: numcodecs.Zlib | None) -> None:
+    encoding = _encoding(dataset, {"compressors": compressor}, "chunks")
+    bare = {name: {"compressors": None, **encoding[name]} for name in encoding if name in dataset.coords}
+    dataset.to_zarr(path, mode="w", zarr_format=2, consolidated=True, encoding=encoding | bare)
 
 
 FORMATS: Mapping[str, Callable[[xr.Dataset, Path], None]] = {

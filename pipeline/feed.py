@@ -44,7 +44,8 @@ def atom(system: System, news: list[News]) -> bytes:
         _text(entry, "summary", item.words)
         ElementTree.SubElement(entry, "link", rel="alternate", type="application/json", href=item.link)
     ElementTree.indent(root, " ")
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    made: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return made + b"\n"
 
 
 def _text(parent: ElementTree.Element, name: str, text: str) -> None:

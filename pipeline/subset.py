@@ -52,7 +52,6 @@ def described(dataset: xr.Dataset) -> xr.Dataset:
     latitudes, longitudes = dataset["latitude_bounds"].values, dataset["longitude_bounds"].values
     south, north, west, east = latitudes.min(), latitudes.max(), longitudes.min(), longitudes.max()
     times, leads = dataset["time"].values, dataset["forecast_period"].values
-    depths = np.atleast_1d(dataset["depth"].values) if "depth" in dataset.coords else np.zeros(1)
     steps = set(np.diff(leads).tolist())
     attributes: dict[str, Any] = {
         "keywords": ", ".join(dict.fromkeys(str(field.attrs["standard_name"]) for field in dataset.data_vars.values())),
@@ -62,14 +61,17 @@ def described(dataset: xr.Dataset) -> xr.Dataset:
         "geospatial_lon_max": float(dataset["longitude"].max()),
         "geospatial_bounds": f"POLYGON (({south:g} {west:g}, {north:g} {west:g}, {north:g} {east:g}, "
         f"{south:g} {east:g}, {south:g} {west:g}))",
-        "geospatial_vertical_min": float(depths.min()),
-        "geospatial_vertical_max": float(depths.max()),
-        "geospatial_vertical_resolution": ", ".join(f"{depth:g}" for depth in depths),
         "time_coverage_start": _stamp(times[0]),
         "time_coverage_end": _stamp(times[-1]),
         "time_coverage_duration": f"P{int(leads[-1] - leads[0])}D",
         "time_coverage_resolution": f"P{steps.pop()}D" if len(steps) == 1 else "P1D" if not steps else "irregular",
         "history": f"{dataset.attrs['history']}; a part of it taken by goms export",
+    }
+    depths = np.atleast_1d(dataset["depth"].values)
+    attributes |= {
+        "geospatial_vertical_min": float(depths.min()),
+        "geospatial_vertical_max": float(depths.max()),
+        "geospatial_vertical_resolution": ", ".join(f"{depth:g}" for depth in depths),
     }
     return dataset.assign_attrs(attributes)
 
@@ -83,6 +85,9 @@ def _variables(dataset: xr.Dataset, names: Sequence[str] | None) -> xr.Dataset:
         raise _none("variables of the product", ", ".join(unknown) or "none", f"choose of {', '.join(there)}")
     chosen = dataset[list(names)]
     bounds = {name: dataset[name] for name in dataset.coords if name not in chosen.coords and "_bounds" in str(name)}
+    if "depth" not in chosen.coords:
+        surface = dataset["depth"].isel(depth=0, drop=True).variable
+        chosen = chosen.assign_coords(depth=surface)
     return chosen.assign_coords(bounds)
 
 
