@@ -1,17 +1,23 @@
-"""What the archives have for a start, as a table: ``goms sources DATE``."""
+"""What the archives have for a start, as a table, and their monthly means: ``goms sources``, ``goms climatology``."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
+import xarray as xr
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from flows import clock, sensing
+from flows.progress import progress
 from flows.stages import Run
-from pipeline import readiness, systems
+from pipeline import ingest, monthly_means, readiness, regrid, systems
+from pipeline.errors import UsageError
 from pipeline.readiness import Readiness, RungSeen
 from pipeline.settings import Settings
 from pipeline.store import Store
+from pipeline.variables import Kind
 
 WIDTH = 160
 """Columns of the table where there is no terminal."""
@@ -31,6 +37,29 @@ def show(day: str, system: str, inputs: str | None, store: str | None, seed: int
         _add(table, found)
     screen = Console(highlight=False)
     (screen if screen.is_terminal else Console(highlight=False, width=WIDTH)).print(table)
+
+
+def climatology(
+    span: tuple[str, str], out: str, system: str, kind: str, every: int, inputs: str | None, seed: int
+) -> None:  # fmt: skip
+    """Build the monthly means of a kind of input from the system's archives, and say where they are."""
+    settings, entry = Settings(), systems.system(system)
+    if kind not in monthly_means.KINDS:
+        raise UsageError("waves or biogeochemistry", found=repr(kind), where="--kind", action="choose one of them")
+    of, seen = Kind(kind), monthly_means.observed(entry, Kind(kind))
+    first, last = (clock.cycle_of(entry, day).start.date() for day in span)
+    scratch = settings.scratch / "climatology"
+    scratch.mkdir(parents=True, exist_ok=True)
+
+    def take(when: datetime) -> xr.Dataset:
+        parts = ingest.ingest(seen, of, when, inputs=inputs or settings.inputs, scratch=scratch, seed=seed,
+                              archives=settings.archives)  # fmt: skip
+        return regrid.regrid(parts, of, entry)
+
+    days = [first + timedelta(days=step) for step in range(0, (last - first).days + 1, every)]
+    means = monthly_means.build(entry, of, days, take, progress().say)
+    path = monthly_means.save(means, out)
+    progress().say(f"{means.attrs['held_days']} of {len(days)} days from {means.attrs['sources']}, in {path}")
 
 
 def _add(table: Table, found: Readiness) -> None:

@@ -27,7 +27,7 @@ app = typer.Typer(
 COMMANDS: tuple[Callable[..., None], ...] = (
     forecasts.run, watching.status, forecasts.verify,
     readers.check, readers.export,
-    inputs.sources,
+    inputs.sources, inputs.climatology,
     operate.stages, operate.hold, operate.release, operate.set_complete,
     service.up, service.down, service.deploy, service.backfill,
     upkeep.housekeeping, upkeep.storage, upkeep.pin, upkeep.unpin, upkeep.metrics,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import native_files as native
 import pytest
 import small_goms
 import xarray as xr
+from journeys import Here
 
-from pipeline import landmask, systems
+from pipeline import credits, landmask, monthly_means, provenance, systems
 from pipeline.errors import InputRefused, InputUnavailable
 from pipeline.ingest import ingest
 from pipeline.provenance import records
@@ -118,3 +120,55 @@ def test_a_climatology_of_waves_is_of_the_twin_alone_and_says_so(tmp_path: Path)
     assert np.array_equal(~np.isnan(native.dataset["swh"].values[0]), landmask.array_mask(twin, "waves"))
     with pytest.raises(InputUnavailable, match="only the synthetic twin's is packaged"):
         ClimatologySource().fetch(request._replace(system=real.name, grid=real.wave_grid))
+
+
+def test_a_climatology_is_built_from_an_archive_and_used_with_its_name(
+    here: Here, small_sea: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a file of twelve days of January: in its middle their mean, thanked and degraded by name."""
+    folder, inputs = tmp_path / "climatologies", tmp_path / "inputs"
+    inputs.mkdir()
+    native.write_era5(inputs / "waves.nc", hours_after=[24.0 * day for day in range(12)], fields=("swh", "mwp", "mwd"))
+    made = here("climatology", "2023-01-01", "2023-02-28", "--out", folder, "--system", "small-sea", "--kind", "waves",
+                "--every", "1", "--inputs", inputs)  # fmt: skip
+    assert made.code == 0, made.err
+    assert "12 of 59 days from era5" in made.err
+    ladder = Ladder(kind=Kind.WAVES, rungs=rungs("era5", "climatology"), required=False)
+    system = SYSTEM.model_copy(update={"ladders": (ladder,)})
+    middle = datetime(2023, 1, 16, 12, tzinfo=UTC)
+    archives = {"climatology": str(folder)}
+    (part,) = ingest(system, Kind.WAVES, middle, inputs=None, scratch=tmp_path, archives=archives)
+    grid = SYSTEM.wave_grid
+    for name, tolerance in (("swh", 0.01), ("mwd", 0.5)):
+        fields = [native.era5_values(name, 24.0 * day, grid.latitude, grid.longitude) for day in range(12)]
+        mean = np.mean([np.exp(1j * np.deg2rad(field)) if name == "mwd" else field for field in fields], axis=0)
+        expected = np.rad2deg(np.angle(mean)) % 360.0 if name == "mwd" else mean
+        wet = ~np.isnan(part[name].values)
+        assert wet.any()
+        np.testing.assert_allclose(part[name].values[wet], expected[wet], atol=tolerance)
+    (record,) = records(part)
+    assert record.note == "monthly means of 2023-01-01..2023-01-12, 12 days; made from era5"
+    assert (record.rung, record.files[0].uri) == (1, "climatology/waves.nc")
+    assert record.degraded.startswith("swh, mwp and mwd from climatology: needed")
+    assert credits.contributors([record]) == "Copernicus Climate Change Service"
+    with pytest.raises(InputUnavailable, match="fewer than 10 days of month 2"):
+        monthly_means.at(str(folder), Kind.WAVES, SYSTEM, middle + timedelta(days=3))
+    with pytest.raises(InputUnavailable, match="one of system small-sea"):
+        monthly_means.at(str(folder), Kind.WAVES, systems.system("twin"), middle)
+
+
+def test_between_the_middles_of_months_a_climatology_goes_from_one_to_the_other(tmp_path: Path) -> None:
+    """January: 1 m from 350 degrees, February: 3 m from 10 degrees; where they meet 2 m from the north."""
+    shape = SYSTEM.wave_grid.shape
+
+    def take(when: datetime) -> xr.Dataset:
+        values = {"swh": 2.0 * when.month - 1.0, "mwp": 8.0, "mwd": (350.0, 10.0)[when.month - 1]}
+        fields = {name: (("latitude", "longitude"), np.full(shape, value)) for name, value in values.items()}
+        return provenance.attach(xr.Dataset(fields), ())
+
+    days = [date(2023, month, day) for month in (1, 2) for day in range(1, 11)]
+    monthly_means.save(monthly_means.build(SYSTEM, Kind.WAVES, days, take, said=str), str(tmp_path))
+    half = datetime(2023, 1, 16, 12, tzinfo=UTC) + timedelta(days=29.5) / 2
+    found = monthly_means.at(str(tmp_path), Kind.WAVES, SYSTEM, half).fields
+    np.testing.assert_allclose(found["swh"], 2.0, atol=1e-6)
+    np.testing.assert_allclose((found["mwd"] + 180.0) % 360.0, 180.0, atol=1e-4)
