@@ -83,8 +83,6 @@ def enlarge(coarse: Tensor, shape: tuple[int, int], *, periodic: bool) -> Tensor
 class Transforms(nn.Module):
     """Physical channels <-> model variables: an angle is two of them (cosine, sine), any other channel one."""
 
-    floors: Tensor
-
     def __init__(self, transforms: tuple[Transform, ...], floors: tuple[float, ...]) -> None:
         super().__init__()
         if len(transforms) != len(floors) or any(
@@ -92,7 +90,7 @@ class Transforms(nn.Module):
         ):
             raise ValueError(f"every channel needs a floor, positive for logarithms: {transforms}, {floors}")
         self.transforms = transforms
-        self.register_buffer("floors", torch.tensor(floors, dtype=torch.float32), persistent=False)
+        self._least = torch.tensor(floors, dtype=torch.float32, device="cpu").tolist()
 
     @property
     def variables(self) -> int:
@@ -107,7 +105,7 @@ class Transforms(nn.Module):
             if kind == "angle":
                 parts += [torch.deg2rad(field).cos(), torch.deg2rad(field).sin()]
             elif kind == "log":
-                parts.append(field.clamp(min=float(self.floors[index])).log())
+                parts.append(field.clamp(min=self._least[index]).log())
             else:
                 parts.append(field)
         return torch.stack(parts, dim=1)
@@ -162,21 +160,7 @@ def _angle(sine: Tensor, cosine: Tensor) -> Tensor:
     What is left over at the end of a thread's share goes through another implementation, which rounds otherwise: so
     the shares are cut here.
     """
-    parts = zip(sine.flatten().split(SERIAL), cosine.flatten().split(SERIAL), strict=True)
-    return torch.cat([torch.atan2(*part) for part in parts]).reshape(sine.shape)
-
-
-SERIAL = 2**14
-"""Values that torch works through on one thread: fewer than 32768, from where it shares work out; a multiple of 32."""
-
-
-def _angle(sine: Tensor, cosine: Tensor) -> Tensor:
-    """``atan2`` whose bytes do not depend on the number of threads.
-
-    What is left over at the end of a thread's share goes through another implementation, which rounds otherwise: so
-    the shares are cut here.
-    """
-    parts = zip(sine.flatten().split(SERIAL), cosine.flatten().split(SERIAL), strict=True)
+    parts = zip(torch.split(sine.flatten(), SERIAL), torch.split(cosine.flatten(), SERIAL), strict=True)
     return torch.cat([torch.atan2(*part) for part in parts]).reshape(sine.shape)
 
 

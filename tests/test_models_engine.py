@@ -10,11 +10,13 @@ import pytest
 import torch
 
 import models
+from flows import trained
 from models import checkpoint, cost, engine, forecaster
 from models.cost import GIB, free_bytes, memory_told
 from models.engine import REFERENCE, Engine
 from models.errors import DeviceError
 from models.streaming import Transfers
+from pipeline.settings import Settings
 from pipeline.systems import TWIN
 from tests.toy_models import ARCHITECTURE, card, suite
 from tests.toy_ocean import ToyDays
@@ -123,6 +125,13 @@ def test_another_engine_is_part_of_the_forecaster_s_name() -> None:
     threads = torch.get_num_threads()
     assert toy(Engine(precision="bfloat16")).name == f"toy (bfloat16 on cpu, threads: {threads})"
     assert "compiled" in toy(Engine(compiled=True)).name
+
+
+def test_the_machine_s_settings_say_where_and_how_models_run(monkeypatch) -> None:
+    assert trained.engine(Settings()) == REFERENCE
+    for name, value in (("DEVICE", "cuda:1"), ("PRECISION", "bfloat16"), ("COMPILED", "true")):
+        monkeypatch.setenv(f"GOMS_{name}", value)
+    assert trained.engine(Settings()) == Engine(device="cuda:1", precision="bfloat16", compiled=True)
 
 
 def test_fastest_is_bfloat16_only_where_the_processor_has_it_and_it_is_measured_faster(monkeypatch) -> None:
