@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -47,7 +47,7 @@ HELD_GIB = 4.0
 
 
 class Asked(NamedTuple):
-    """What an operator asked to be trained. ``part``: of ``PARTS``; ``changes``: ``name=value`` of the recipe."""
+    """What an operator asked for. ``part``: of ``PARTS``; ``changes``: ``name=value`` of recipe or architecture."""
 
     part: str
     preset: str
@@ -109,18 +109,26 @@ def recipe_of(asked: Asked) -> Recipe:
     if asked.preset not in PRESETS:
         raise UsageError("a preset", found=repr(asked.preset), where="--preset", action=f"one of {', '.join(PRESETS)}")
     options = json.loads(PRESETS[asked.preset][1].model_dump_json())
-    for change in asked.changes:
-        name, _, value = change.partition("=")
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value
+    options |= {name: value for name, value in changes(asked).items() if name not in Architecture.model_fields}
     try:
         return Recipe.model_validate_json(json.dumps({**options, "seed": asked.seed}))
     except ValidationError as error:
         found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        known = ", ".join(sorted({*Recipe.model_fields, *Architecture.model_fields}))
         raise UsageError("options of the recipe as name=value", found=found, where="--set",
-                         action=f"one of {', '.join(sorted(Recipe.model_fields))}") from error  # fmt: skip
+                         action=f"one of {known}") from error  # fmt: skip
+
+
+def changes(asked: Asked) -> dict[str, Any]:
+    """The changes that were asked for, their values as JSON where they are that, else as text."""
+    found: dict[str, Any] = {}
+    for change in asked.changes:
+        name, _, text = change.partition("=")
+        try:
+            found[name] = json.loads(text)
+        except ValueError:
+            found[name] = text
+    return found
 
 
 def plan_of(days: TrainingArchive, asked: Asked, recipe: Recipe) -> Plan:
@@ -130,7 +138,7 @@ def plan_of(days: TrainingArchive, asked: Asked, recipe: Recipe) -> Plan:
             "what to train", found=repr(asked.part), where="goms train", action=f"one of {', '.join(PARTS)}"
         )
     kept = _kept(days, asked)
-    architecture = fitted(PRESETS[asked.preset][0], days.contract) if kept is None else kept.card.ocean.architecture
+    architecture = fitted(asked, days.contract) if kept is None else kept.card.ocean.architecture
     wanted = PARTS[asked.part]
     heads = {
         **{name: _state_head(days, name, architecture) for name in wanted if name in ("waves", "biogeochemistry")},
@@ -167,13 +175,14 @@ def _validation(days: TrainingArchive, asked: Asked) -> tuple[int, int] | None:
     return days.fit[1] + 1, last
 
 
-def fitted(architecture: Architecture, contract: Contract) -> Architecture:
-    """A preset's architecture on an archive's grid and channels; ``UsageError`` where its patches do not fit."""
+def fitted(asked: Asked, contract: Contract) -> Architecture:
+    """The preset's architecture, changed, on an archive's grid and channels; ``UsageError`` where it does not fit."""
+    changed = {name: value for name, value in changes(asked).items() if name in Architecture.model_fields}
     grid, states = contract.grids["ocean"], len(contract.channels["ocean"])
     sizes = {"rows": grid.rows, "columns": grid.columns, "periodic": grid.periodic, "out_channels": states,
              "in_channels": states + len(contract.channels.get("forcing", ()))}  # fmt: skip
     try:
-        return Architecture.model_validate({**architecture.model_dump(), **sizes})
+        return Architecture.model_validate({**PRESETS[asked.preset][0].model_dump(), **sizes, **changed})
     except ValidationError as error:
         found = error.errors()[0]["msg"]
         raise UsageError(f"a preset for the grid {grid.shape} of system {contract.system}", found=found,

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn, optim
-from torch.distributed.optim import ZeroRedundancyOptimizer
 
 from models.ranks import Ranks
 from models.recipes import Recipe
@@ -92,8 +91,8 @@ class Course:
 
     def state(self) -> dict[str, Any] | None:
         """All that the next step depends on; every process must ask, and the first gets it."""
-        if isinstance(self.optimiser, ZeroRedundancyOptimizer):
-            self.optimiser.consolidate_state_dict(to=0)
+        if consolidate := getattr(self.optimiser, "consolidate_state_dict", None):  # a sharded optimiser's parts
+            consolidate(to=0)
         if not self.ranks.first:
             return None
         weights = {name: weight.detach() for name, weight in self.weights.items()}
@@ -116,5 +115,7 @@ class Course:
 def _optimiser(weights: list[nn.Parameter], rate: float, recipe: Recipe, ranks: Ranks) -> optim.Optimizer:
     options: dict[str, Any] = {"lr": rate, "betas": BETAS, "weight_decay": recipe.weight_decay}
     if recipe.sharded_optimiser and ranks.world > 1:
+        from torch.distributed.optim import ZeroRedundancyOptimizer
+
         return ZeroRedundancyOptimizer(weights, optim.AdamW, **options)
     return optim.AdamW(weights, **options)

@@ -69,7 +69,7 @@ class Reader:
     def __init__(self, days: TrainingDays, hold_bytes: int = 0, span: tuple[int, int | None] = (0, None)) -> None:
         self.days, self.span, self._turn = days, span, Lock()
         self._land: dict[str, NDArray[np.bool_]] = {}
-        shape = days.ocean(int(self.starts(1)[0])).shape
+        shape = self._land_of("ocean").shape
         self._block = torch.empty(hold_bytes // (4 * math.prod(shape)), *shape)
         self._places: OrderedDict[int, int] = OrderedDict()
 

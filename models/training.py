@@ -24,7 +24,7 @@ from models.ranks import ALONE, Ranks
 from models.stages import Pooled, Pretraining, Stage
 from models.suite import Suite
 
-__all__ = ["Keeping", "Plan", "Progress", "Trained", "TrainingDays", "prepare", "stages_of", "train"]
+__all__ = ["ALONE", "Keeping", "Plan", "Progress", "Trained", "TrainingDays", "prepare", "stages_of", "train"]
 
 
 def train(days: TrainingDays, plan: Plan, report: Report = lambda progress: None, hold_bytes: int = 0,

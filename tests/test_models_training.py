@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -13,14 +15,16 @@ from models.errors import TrainingError
 from models.heads import bicubic
 from models.recipes import Recipe
 from models.rollouts import RolloutPool
+from models.stages import Pooled, Pretraining
 from models.statistics import area_weights, coarsened, measure
 from models.suite import land_filled, nearest_ocean
 from tests.toy_models import ABOUT, ARCHITECTURE, PLANKTON_HEAD, REFINEMENT, WAVE_HEAD
-from tests.toy_ocean import FORCING, LATITUDE, ToyDays, coast
+from tests.toy_ocean import LATITUDE, ToyDays, coast
 
 RECIPE = Recipe(
     seed=1, batch=4, pretraining_steps=160, pretraining_rate=3e-3, mask_schedule=((0.05, 0.0), (0.15, 0.5), (1.0, 0.0)),
     tuning_steps=60, tuning_rate=1e-3, tuning_lead=10, head_lead=10, pool=16, head_steps=120, head_rate=3e-3,
+    latitude_weights=True, single_level_weight=4.0,
 )  # fmt: skip
 TINY = RECIPE.model_copy(update={"pretraining_steps": 4, "tuning_steps": 3, "head_steps": 3, "pool": 4})
 HELD_OUT = ToyDays(60, phase=100.25)
@@ -59,7 +63,7 @@ def test_the_loss_falls_in_every_stage_that_starts_from_nothing(learnt) -> None:
     _, reports = learnt
     losses = {stage: [report.loss for report in reports if report.stage == stage] for stage in ("pretraining", "heads")}
     assert losses["pretraining"][0] == pytest.approx(1.0, rel=0.15), "an untrained increment is persistence"
-    assert all(np.mean(values[-20:]) < 0.4 * np.mean(values[:5]) for values in losses.values())
+    assert all(np.mean(values[-20:]) < 0.5 * np.mean(values[:5]) for values in losses.values())
     assert [report.step for report in reports if report.stage == "tuning"] == list(range(1, RECIPE.tuning_steps + 1))
 
 
@@ -101,30 +105,49 @@ def test_the_card_tells_the_recipe_and_the_seed_that_made_the_model() -> None:
     assert checkpoint.scored(card, {"zos day 5": 0.25}).about.scores == {"zos day 5": 0.25}
 
 
-def test_heads_leave_the_backbone_as_it_was() -> None:
-    reader = Reader(ToyDays())
-    torch.manual_seed(0)
-    suite = training.prepare(reader, plan(TINY)).suite
-    before = {name: tensor.clone() for name, tensor in suite.state_dict().items()}
-    training.train_heads(suite, reader, plan(TINY), lambda progress: None)
-    moved = {name.split(".")[0] for name, tensor in suite.state_dict().items() if not torch.equal(tensor, before[name])}
-    assert moved == {"heads", "kuroshio"}
+def test_heads_leave_the_backbone_as_it_was(tmp_path) -> None:
+    """A head trained on a checkpoint's backbone: everything else of the checkpoint is in the new one, bit by bit."""
+    alone = plan(TINY, biogeochemistry=None, kuroshio=None)
+    card, suite = training.train(ToyDays(), alone)
+    checkpoint.save(tmp_path, suite, card)
+    kept = checkpoint.load(tmp_path)
+    more = plan(TINY, waves=None, kuroshio=None, backbone=kept)
+    stages: list[str] = []
+    card, suite = training.train(ToyDays(), more, lambda step: stages.append(step.stage))
+    before, after = kept.suite.state_dict(), suite.state_dict()
+    assert set(stages) == {"heads"}
+    assert card.parts == ("backbone", "waves", "biogeochemistry")
+    assert [name for name, tensor in before.items() if not torch.equal(tensor, after[name])] == []
+    assert {name.split(".")[1] for name in after if name not in before} == {"biogeochemistry"}
+
+
+def test_heads_are_not_trained_on_days_with_other_channels(tmp_path) -> None:
+    card, suite = training.train(ToyDays(), plan(TINY, waves=None, biogeochemistry=None, kuroshio=None))
+    checkpoint.save(tmp_path, suite, card)
+
+    class Swapped(ToyDays):
+        channels: ClassVar = {**ToyDays.channels, "ocean": ("to@50", "to@0", "zos")}
+
+    with pytest.raises(TrainingError, match="to@50"):
+        training.train(Swapped(), plan(TINY, kuroshio=None, backbone=checkpoint.load(tmp_path)))
 
 
 def test_masking_is_in_force_in_pretraining(monkeypatch) -> None:
-    lengths: list[int] = []
+    """By the recipe's schedule the encoder is given 32, 8, 24 and 32 of 32 tokens, and other ones for each sample."""
+    seen: list[torch.Tensor] = []
     original = Backbone.encode
 
     def watched(self, fields, visible=None):
         tokens = original(self, fields, visible)
-        lengths.append(tokens.shape[1])
+        seen.append(torch.arange(32).expand(4, 32) if visible is None else visible)
+        assert tokens.shape[1] == seen[-1].shape[1]
         return tokens
 
     monkeypatch.setattr(Backbone, "encode", watched)
-    recipe = TINY.model_copy(update={"pretraining_steps": 4, "mask_schedule": ((0.25, 0.0), (0.5, 0.75), (0.75, 0.25))})
-    reader = Reader(ToyDays())
-    training.pretrain(training.prepare(reader, plan(recipe)).suite, reader, plan(recipe), lambda progress: None)
-    assert lengths == [32, 8, 24, 32]
+    recipe = TINY.model_copy(update={"mask_schedule": ((0.25, 0.0), (0.5, 0.75), (0.75, 0.25)), "tuning_steps": 0})
+    training.train(ToyDays(), plan(recipe, waves=None, biogeochemistry=None, kuroshio=None))
+    assert [tokens.shape[1] for tokens in seen] == [32, 8, 24, 32]
+    assert not torch.equal(seen[1][0], seen[1][1])
 
 
 def test_statistics_count_ocean_cells_alone_weighted_by_area() -> None:
@@ -172,6 +195,23 @@ def test_days_that_cannot_teach_are_refused(spoil, said) -> None:
         training.train(days, plan(TINY))
 
 
+def test_a_day_with_a_gap_in_its_ocean_or_weather_is_refused_before_it_is_learnt_from() -> None:
+    class Holed(ToyDays):
+        def ocean(self, day):
+            field = super().ocean(day)
+            field[2, 9, 4] = np.nan if day == 7 else field[2, 9, 4]
+            return field
+
+    class Windless(ToyDays):
+        def forcing(self, start, steps):
+            return np.where(start == 7, np.nan, super().forcing(start, steps)).astype(np.float32)
+
+    with pytest.raises(TrainingError, match="1 cells that are not so, the first zos in row 9, column 4"):
+        training.train(Holed(), plan(TINY))
+    with pytest.raises(TrainingError, match="the forcing of day 7 without gaps"):
+        training.train(Windless(), plan(TINY))
+
+
 def test_training_sees_no_day_outside_its_span() -> None:
     seen: set[int] = set()
 
@@ -187,8 +227,7 @@ def test_training_sees_no_day_outside_its_span() -> None:
 
 def test_rollouts_are_scored_against_the_days_that_really_follow() -> None:
     days = ToyDays()
-    pool = RolloutPool(Reader(days), ("ocean",), size=4, batch=2, steps=2, longest=6,
-                       generator=torch.Generator().manual_seed(2))  # fmt: skip
+    pool = RolloutPool(Reader(days), ("ocean",), size=4, batch=2, steps=lambda number: 2, longest=6, seed=(2,))
     leads = []
     for draw in pool.draws(30, ("ocean",)):
         for number, rollout in enumerate(draw.rollouts):
@@ -199,20 +238,51 @@ def test_rollouts_are_scored_against_the_days_that_really_follow() -> None:
                 expected = np.nan_to_num(days.ocean(valid + step + 1))
                 assert np.array_equal(draw.truth["ocean"][number, step].numpy(), expected)
                 policy = days.forcing(rollout.start, rollout.lead + step + 1)[-1]
-                assert np.array_equal(draw.forcing(step)[number].numpy(), policy)
+                assert np.array_equal(draw.forcing(2)[number, step].numpy(), policy)
         draw.put_back({"ocean": draw.truth["ocean"][:, 1]}, 2)
         assert np.array_equal(draw.fields()["ocean"].numpy(), draw.truth["ocean"][:, 1].numpy())
     assert set(leads) == {0, 2, 4}
 
 
-def test_forcing_of_training_is_that_of_the_start_of_the_step() -> None:
-    """The forcing paired with (today, tomorrow) is today's analysis, FORCING_TIME step_start."""
-    today, tomorrow, forcing = training._pairs(Reader(ToyDays()), [5, 9])
-    days = ToyDays()
-    assert np.array_equal(today[1].numpy(), np.nan_to_num(days.ocean(9)))
-    assert np.array_equal(tomorrow[1].numpy(), np.nan_to_num(days.ocean(10)))
-    assert np.array_equal(forcing[1].numpy(), days.forcing(9, 1)[0])
-    assert forcing.shape[1] == len(FORCING)
+SPIKE_DAY = 12
+
+
+class Spiky(ToyDays):
+    """A hindcast's weather: that of each step's own day, and on one day it is far out of the ordinary."""
+
+    def forcing(self, start, steps):
+        days = [ToyDays().forcing(start + step, 1)[0] for step in range(steps)]
+        return np.stack([field + 1e4 * (start + step == SPIKE_DAY) for step, field in enumerate(days)])
+
+
+def spikes(forcing) -> list[bool]:
+    return [bool((field > 5e3).any()) for field in forcing]
+
+
+def test_a_spike_of_the_forcing_meets_the_step_that_starts_on_its_day_in_training_and_rollout(learnt) -> None:
+    """FORCING_TIME is the start of the step: weather of day 12 takes the ocean of day 12 to day 13, everywhere."""
+    reader, whole = Reader(Spiky()), plan(TINY.model_copy(update={"pretraining_steps": 30, "tuning_steps": 30}))
+    suite = training.prepare(Reader(ToyDays()), whole).suite
+    met = 0
+    for batch in Pretraining(suite, reader, whole, training.ALONE).batches(0):
+        for today, tomorrow, forcing in zip(batch.fields["ocean"], batch.truth["ocean"], batch.forcing, strict=True):
+            day = next(day for day in range(40) if np.array_equal(today.numpy(), np.nan_to_num(Spiky().ocean(day))))
+            assert np.array_equal(tomorrow[0].numpy(), np.nan_to_num(Spiky().ocean(day + 1)))
+            assert spikes(forcing) == [day == SPIKE_DAY]
+            met += day == SPIKE_DAY
+    tuning = Pooled("tuning", suite, reader, whole, training.ALONE)
+    for batch in tuning.batches(0):
+        for rollout, forcing in zip(tuning._draw.rollouts, batch.forcing, strict=True):
+            first = rollout.start + rollout.lead
+            assert spikes(forcing) == [first + step == SPIKE_DAY for step in range(2)]
+            met += any(spikes(forcing))
+        tuning._draw.put_back({"ocean": batch.truth["ocean"][:, -1]}, 2)
+    assert met > 1
+    calm, wild = ([*learnt[0].roll_out({"ocean": days.ocean(10)}, [days.forcing(10 + n, 1)[0] for n in range(4)])]
+                  for days in (ToyDays(), Spiky()))  # fmt: skip
+    changed = [not np.array_equal(*(day["ocean"] for day in pair), equal_nan=True)
+               for pair in zip(calm, wild, strict=True)]  # fmt: skip
+    assert changed == [False, False, True, True], "days 11, 12, 13 and 14"
 
 
 def test_held_days_are_read_once_stay_as_they_were_and_give_way_to_newer_ones() -> None:

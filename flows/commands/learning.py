@@ -44,7 +44,7 @@ def train(
     validate_until: Annotated[str | None, typer.Option(
         metavar="DATE", help="Days after the fitted ones until this one judge the run.")] = None,
     changes: Annotated[list[str] | None, typer.Option(
-        "--set", metavar="NAME=VALUE", help="Another value for an option of the recipe (models/recipes.py).")] = None,
+        "--set", metavar="NAME=VALUE", help="Another value of the recipe or the architecture.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
     every: Annotated[int, typer.Option(min=1, help="Steps between two states that a killed run goes on from.")] = 200,
     seed: Annotated[int, typer.Option(help="Of the weights and of the order of days.")] = 0,
