@@ -107,7 +107,8 @@ def _root(store: Public, system: str | None) -> str:
         return ""
     if re.search(r"/cycles/\d{8}T\d{2}/r\d+$", store.uri):
         raise _absent(store, "")
-    named = [name for name in _folders(store, "") if store.find(latest.path(name)) is not None]
+    names = _folders(store, "") or [entry.name for entry in systems.SYSTEMS]
+    named = [name for name in names if store.find(latest.path(name)) is not None]
     if len(named) == 1:
         return named[0]
     found = f"those of {', '.join(named)}" if named else "nothing published that can be seen"

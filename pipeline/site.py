@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import weakref
 from datetime import datetime
 from typing import NoReturn
 
@@ -29,6 +30,7 @@ class Site:
         self._client = httpx.Client(
             timeout=TIMEOUT_SECONDS, follow_redirects=True, headers={"Accept-Encoding": "identity"}
         )
+        weakref.finalize(self, self._client.close)
 
     def address(self, path: str) -> str:
         """``https://host/path``."""
