@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,14 +17,17 @@ import netCDF4
 import numpy as np
 import pytest
 
-from pipeline import cycle, intake, marks, staged
+from pipeline import cycle, intake, marks, relief, staged
 from pipeline.errors import InputRefused
+from pipeline.gate import measures
 from pipeline.gate.limits import Check
 from pipeline.gate.report import Finding, Outcome, Report
+from pipeline.gate.scene import Scene
+from pipeline.grids import Grid
 from pipeline.intake import Asked
 from pipeline.store import Store
 from pipeline.systems import CORAL_SEA
-from pipeline.variables import Kind
+from pipeline.variables import Kind, variable
 
 pytestmark = pytest.mark.realdata
 OCEAN, WINDS = "hycom_coral_sea_20230101_20230102.nc", "era5_winds_coral_sea_20230101_20230104.nc"
@@ -427,3 +430,21 @@ def test_a_corrupted_input_is_refused_or_labelled_by_the_right_check(
 
 def test_there_are_forty_kinds() -> None:
     assert len(CORRUPTIONS) >= 40
+
+
+def test_mountains_are_no_spikes_of_pressure_and_a_wrong_value_at_sea_is() -> None:
+    """12 Pa a metre over New Guinea, on a sea of 1 hPa from west to east; then 20 hPa too little in one cell."""
+    grid = Grid(south=-12.0, west=135.0, latitude_step=1.0, longitude_step=1.0, rows=14, columns=20)
+    height = relief.topography(grid)
+    assert height.max() > 1500
+    pressure = (101000 + np.linspace(0, 100, 20) - 12 * np.maximum(height, 0)).astype(np.float32)
+    when = datetime(2023, 1, 1, tzinfo=UTC)
+
+    def largest() -> float:
+        (found,) = measures.spikes(Scene({"sp": pressure.copy()}, grid, (), when), variable("sp"))
+        return found.value
+
+    assert largest() < 4
+    at_sea = np.argwhere(height < -500)[30]
+    pressure[tuple(at_sea)] -= 2000
+    assert largest() > 4

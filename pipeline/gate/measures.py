@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import relief
 from pipeline.gate.scene import Beside, Field, Level, Scene, levels, scaled
 from pipeline.precision import round_mantissa
 from pipeline.variables import Variable
@@ -24,6 +25,9 @@ BLOCK_CELLS = 8
 """Side of the blocks in which a jump is looked for that the whole field would hide: a chunk or tile of an archive."""
 LEAST_ROW = 8
 """A row of cells that repeats the one before it counts from this many cells on."""
+
+HIGH_METRES = 50.0
+"""Pressure falls by 6 hPa over this height, less than weather does from a cell to the next."""
 
 
 class Measured(NamedTuple):
@@ -63,11 +67,16 @@ def repeated_lines(scene: Scene, entry: Variable) -> Iterator[Measured]:
 
 
 def spikes(scene: Scene, entry: Variable) -> Iterator[Measured]:
-    """The largest departure of a cell from the mean of its four neighbours, over the level's spread."""
+    """The largest departure of a cell from the mean of its four neighbours, over the level's spread.
+
+    Pressure at the ground departs at every mountain: of it only the sea and its shores are looked at.
+    """
     if entry.circular:
         return
     for level in levels(scene, entry):
         values = scaled(level.values, entry).astype(np.float64)
+        if entry.standard_name == "surface_air_pressure":
+            values[relief.topography(scene.grid) > HIGH_METRES] = np.nan
         spread = _spread(values, scene.areas)
         if spread > 0:
             departure = np.abs(values - _neighbours(values, scene.grid.periodic)) / spread
