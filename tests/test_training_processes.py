@@ -1,0 +1,89 @@
+"""Two processes train as one does, and a run that was killed goes on to the same curve and the same weights."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from train_processes import KILLED_AT, RECIPE, STEPS, lines
+
+from models import resuming
+from models.errors import TrainingError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the runs: see ``train_processes``."""
+    place = tmp_path_factory.mktemp("processes")
+    command = [sys.executable, "-m", "tests.train_processes", str(place)]
+    done = subprocess.run(
+        command, check=False, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return place
+
+
+def curve(folder: Path, run: str) -> dict[tuple[str, int], dict]:
+    """By stage and step what was reported, the last time where it was done twice."""
+    return {(line["stage"], line["step"]): line for line in lines(folder / f"{run}.jsonl")}
+
+
+def test_a_run_that_was_killed_twice_has_the_curve_and_weights_of_one_that_was_not(folder: Path) -> None:
+    whole, killed = curve(folder, "whole"), curve(folder, "killed")
+    assert list(whole) == list(killed)
+    assert len(whole) == STEPS
+    for place, line in whole.items():
+        assert killed[place].keys() == line.keys()
+        figures = {name: line[name] for name in ("loss", "rate", "gradient", "validation") if line[name] is not None}
+        assert {name: killed[place][name] for name in figures} == pytest.approx(figures, rel=1e-4), place
+    assert sum(line["validation"] is not None for line in whole.values()) == 8
+    weights, others = (torch.load(folder / f"{run}.pt", weights_only=True) for run in ("whole", "killed"))
+    for name, tensor in weights.items():
+        torch.testing.assert_close(others[name], tensor, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_every_step_that_was_repeated_was_the_same_step(folder: Path) -> None:
+    """The state is kept after every third step of a stage: what came after it is done again."""
+    told: dict[tuple[str, int], list[float]] = {}
+    for line in lines(folder / "killed.jsonl"):
+        told.setdefault((line["stage"], line["step"]), []).append(line["loss"])
+    repeated = {place: losses for place, losses in told.items() if len(losses) > 1}
+    assert set(KILLED_AT) <= set(repeated)
+    for place, losses in repeated.items():
+        assert losses == pytest.approx([losses[0]] * len(losses), rel=1e-6), place
+
+
+def test_two_processes_go_down_the_curve_of_one(folder: Path) -> None:
+    """Of pretraining: each takes its share of the same batches, with the same masks and noise."""
+    two, one = curve(folder, "whole"), curve(folder, "alone")
+    assert len(one) == RECIPE.pretraining_steps
+    for place, line in one.items():
+        assert two[place]["loss"] == pytest.approx(line["loss"], rel=1e-4), place
+        assert two[place]["gradient"] == pytest.approx(line["gradient"], rel=1e-3), place
+
+
+def test_only_the_newest_whole_state_is_kept(folder: Path) -> None:
+    names = sorted(path.name.rpartition("-")[2] for path in (folder / "killed").iterdir())
+    assert names == ["0.safetensors", "1.safetensors", "shared.safetensors"]
+    assert resuming.newest(folder / "killed", 3) is None, "a third process has no state"
+
+
+def test_a_state_is_read_as_it_was_written_and_one_that_is_cut_short_is_refused(tmp_path: Path) -> None:
+    tree = {"step": 3, "rate": 0.1, "list": [{"a": torch.arange(3.0)}, None], 0: {"none": torch.zeros(0, 2)}}
+    resuming.write(tmp_path, 1, "shared", tree)
+    found = resuming.read(tmp_path, 1, "shared")
+    assert found["list"][0]["a"].tolist() == [0.0, 1.0, 2.0]
+    assert (found["step"], found["rate"], found["list"][1], tuple(found[0]["none"].shape)) == (3, 0.1, None, (0, 2))
+    path = tmp_path / "state-000000001-shared.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(TrainingError, match="training goes on from the one before"):
+        resuming.read(tmp_path, 1, "shared")
+
+
+def test_draws_follow_from_their_numbers_alone() -> None:
+    first, again, other = (torch.rand(3, generator=resuming.seeded(1, 2, n)) for n in (7, 7, 8))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

@@ -1,0 +1,118 @@
+"""Training runs of the small drifting ocean in processes of their own: ``python -m tests.train_processes FOLDER``.
+
+torch is imported once and the processes are forked from it, with the environment that ``torchrun`` gives. Runs, each
+into its own folder of states and with a line of JSON for each step of the first process (``<run>.jsonl``):
+
+``whole``: two processes, from the first step to the last. ``killed``: the same with the optimiser's state sharded;
+killed by SIGKILL after some steps of tuning, then of the heads, and gone on with both times. ``alone``: one process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from models import training
+from models.days import TrainingDays
+from models.plans import Keeping, Plan, Progress
+from models.ranks import joined
+from models.recipes import Recipe
+from tests.toy_models import ABOUT, ARCHITECTURE, PLANKTON_HEAD, REFINEMENT
+from tests.toy_ocean import LATITUDE, ToyDays
+
+RECIPE = Recipe(
+    seed=3, batch=4, pretraining_steps=5, mask_schedule=((0.4, 0.5), (1.0, 0.0)), tuning_steps=7, tuning_rate=1e-3,
+    rollout_schedule=((0.5, 1), (1.0, 2)), tuning_lead=5, pool=8, head_steps=7, head_lead=4, averaging=0.9, noise=0.1,
+    gradient_weight=0.5, recompute_activations=True, validate_every=3, validation_lead=3, validation_starts=2,
+)  # fmt: skip
+STEPS = RECIPE.pretraining_steps + RECIPE.tuning_steps + RECIPE.head_steps
+KILLED_AT = (("tuning", 4), ("heads", 5))
+"""Stage and step after which the processes are killed: not steps at which the state was just kept."""
+
+
+def plan(recipe: Recipe) -> Plan:
+    """The backbone, plankton and the downscaling."""
+    head = PLANKTON_HEAD.model_copy(update={"floors": ()})
+    return Plan(ABOUT, ARCHITECTURE, recipe, LATITUDE, (0, 29), biogeochemistry=head, kuroshio=REFINEMENT,
+                validation=(30, 39))  # fmt: skip
+
+
+def work(folder: Path, name: str, recipe: Recipe) -> None:
+    """What one process does; the first writes the curve, and the weights in the end."""
+    days: TrainingDays = ToyDays()
+    with joined("cpu") as mine, (folder / f"{name}.jsonl").open("a") as curve:
+
+        def report(step: Progress) -> None:
+            if mine.first:
+                curve.write(json.dumps(step._asdict()) + "\n")
+                curve.flush()
+
+        trained = training.train(days, plan(recipe), report, 0, mine, Keeping(folder / name, 3))
+        if mine.first:
+            torch.save(trained.suite.state_dict(), folder / f"{name}.pt")
+
+
+def start(folder: Path, name: str, recipe: Recipe, world: int) -> list[int]:
+    """Fork the processes of a run; their ids."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children = []
+    for rank in range(world):
+        child = os.fork()
+        if child:
+            children.append(child)
+            continue
+        if world > 1:
+            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1",
+                              MASTER_PORT=str(port), TORCHELASTIC_RUN_ID="test")  # fmt: skip
+        work(folder, name, recipe)
+        os._exit(0)
+    return children
+
+
+def ended(children: list[int]) -> None:
+    """Wait for them; they must have ended well."""
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert codes == [0] * len(children), codes
+
+
+def killed(children: list[int], curve: Path, last: tuple[str, int]) -> None:
+    """Kill them as soon as a step is on the curve."""
+    while not any((line["stage"], line["step"]) == last for line in lines(curve)):
+        time.sleep(0.005)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    for child in children:
+        os.waitpid(child, 0)
+
+
+def lines(curve: Path) -> list[dict]:
+    """The whole lines of a curve."""
+    text = curve.read_text() if curve.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def main(folder: Path) -> None:
+    """All runs, one after the other; what torch imports late is imported before the processes are forked."""
+    import torch._dynamo
+    import torch.distributed.optim
+
+    torch.set_num_threads(1)
+    ended(start(folder, "whole", RECIPE, 2))
+    sharded = RECIPE.model_copy(update={"sharded_optimiser": True})
+    for last in KILLED_AT:
+        killed(start(folder, "killed", sharded, 2), folder / "killed.jsonl", last)
+    ended(start(folder, "killed", sharded, 2))
+    ended(start(folder, "alone", RECIPE.model_copy(update={"tuning_steps": 0, "head_steps": 0}), 1))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
