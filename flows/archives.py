@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-import xarray as xr
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -12,7 +11,7 @@ from rich.table import Table
 from flows import clock, sensing
 from flows.progress import progress
 from flows.stages import Run
-from pipeline import ingest, monthly_means, readiness, regrid, systems
+from pipeline import monthly_means, readiness, systems
 from pipeline.errors import UsageError
 from pipeline.readiness import Readiness, RungSeen
 from pipeline.settings import Settings
@@ -46,16 +45,12 @@ def climatology(
     settings, entry = Settings(), systems.system(system)
     if kind not in monthly_means.KINDS:
         raise UsageError("waves or biogeochemistry", found=repr(kind), where="--kind", action="choose one of them")
-    of, seen = Kind(kind), monthly_means.observed(entry, Kind(kind))
+    of = Kind(kind)
     first, last = (clock.cycle_of(entry, day).start.date() for day in span)
     scratch = settings.scratch / "climatology"
     scratch.mkdir(parents=True, exist_ok=True)
-
-    def take(when: datetime) -> xr.Dataset:
-        parts = ingest.ingest(seen, of, when, inputs=inputs or settings.inputs, scratch=scratch, seed=seed,
-                              archives=settings.archives)  # fmt: skip
-        return regrid.regrid(parts, of, entry)
-
+    take = monthly_means.taker(entry, of, inputs=inputs or settings.inputs, scratch=scratch, seed=seed,
+                               archives=settings.archives)  # fmt: skip
     days = [first + timedelta(days=step) for step in range(0, (last - first).days + 1, every)]
     means = monthly_means.build(entry, of, days, take, progress().say)
     path = monthly_means.save(means, out)

@@ -14,12 +14,13 @@ from datetime import datetime
 
 from rich.markup import escape
 
-from flows import clock
+from flows import clock, stages
 from flows.holding import alive
 from flows.progress import progress
 from flows.stages import Run
 from pipeline import marks, readiness
 from pipeline.intake import FIRST, Asked, Choice
+from pipeline.journal import Event
 from pipeline.readiness import Readiness, Verdict
 from pipeline.settings import Settings
 from pipeline.slab_cache import SlabCache
@@ -45,7 +46,7 @@ def asked(run: Run, kind: Kind) -> Asked:
     return Asked(run.of, run.start, kind, run.inputs, run.scratch, run.seed, Settings().archives, cache)
 
 
-def rung_for(run: Run, kind: Kind) -> Choice:
+def rung_for(run: Run, kind: Kind, pause: Callable[[float], None] = time.sleep) -> Choice:
     """The rung that a kind of input is taken from, and why not a higher one; waits for it where the run may.
 
     What has been taken in already is not looked for again; the weather of the days to come is never waited for.
@@ -53,7 +54,17 @@ def rung_for(run: Run, kind: Kind) -> Choice:
     if kind is Kind.FORCING or marks.recorded(run.opened, run.start, kind.value) is not None:
         return FIRST
     wait = WAITING.get()
-    found = sensed(lambda moment: readiness.look(asked(run, kind), moment, wait=wait, store=run.store))
+    waits = list[str]()
+
+    def told(words: str) -> None:
+        waits.append(words)
+        stages.note(run, Event.WAITING, stage=kind.value, words=words)
+
+    found = sensed(
+        lambda moment: readiness.look(asked(run, kind), moment, wait=wait, store=run.store), pause=pause, told=told
+    )
+    if waits:
+        stages.note(run, Event.ARRIVED, stage=kind.value, words=found.words)
     if found.verdict is not Verdict.READY:
         progress().say(f"[yellow]{kind.value}[/]: {escape(found.words)}")
     return found.choice
@@ -62,8 +73,12 @@ def rung_for(run: Run, kind: Kind) -> Choice:
 def sensed(
     look: Callable[[datetime], Readiness], now: Callable[[], datetime] = clock.now,
     pause: Callable[[float], None] = time.sleep, generator: random.Random | None = None,
+    told: Callable[[str], None] = lambda words: None,
 ) -> Readiness:  # fmt: skip
-    """Look, and while the answer is to wait pause and look again; the last look is at the deadline itself."""
+    """Look, and while the answer is to wait pause and look again; the last look is at the deadline itself.
+
+    ``told`` hears what is waited for, when that changes.
+    """
     seconds, said = readiness.pauses(generator or random.Random()), ""
     while True:
         found = look(now())
@@ -71,6 +86,7 @@ def sensed(
             return found
         if found.words != said:
             said = found.words
+            told(said)
             progress().say(f"[yellow]waiting[/] for {found.kind.value}: {escape(said)}")
         alive()
         pause(max(0.0, min(next(seconds), (found.until - now()).total_seconds())))

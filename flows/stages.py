@@ -33,7 +33,7 @@ from pipeline.store import ObjectRecord, Store
 from pipeline.systems import System
 from pipeline.variables import Kind
 
-TURNS = (Event.BEGUN, Event.STAGE, Event.FAILED, Event.PUBLISHED)
+TURNS = (Event.BEGUN, Event.WAITING, Event.ARRIVED, Event.STAGE, Event.FAILED, Event.PUBLISHED)
 """Events after which ``status.json`` says something else."""
 TITLES = {
     "ocean": "take in the ocean",

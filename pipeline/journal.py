@@ -23,6 +23,8 @@ class Event(StrEnum):
     """What can happen to a cycle."""
 
     BEGUN = "begun"
+    WAITING = "waiting"
+    ARRIVED = "arrived"
     STAGE = "stage"
     REUSED = "reused"
     PUBLISHED = "published"

@@ -55,6 +55,21 @@ def observed(system: System, kind: Kind) -> System:
     return system.model_copy(update={"ladders": (ladder.model_copy(update={"rungs": exact}),)})
 
 
+def taker(
+    system: System, kind: Kind, *, inputs: str | None, scratch: Path, seed: int, archives: Mapping[str, str]
+) -> Callable[[datetime], xr.Dataset]:  # fmt: skip
+    """What gives an instant's fields of a kind on the system's grid, from the archives of its ladder alone."""
+    from pipeline import ingest, regrid  # they know the sources, and the source that reads what is made here
+
+    seen = observed(system, kind)
+
+    def take(when: datetime) -> xr.Dataset:
+        parts = ingest.ingest(seen, kind, when, inputs=inputs, scratch=scratch, seed=seed, archives=archives)
+        return regrid.regrid(parts, kind, system)
+
+    return take
+
+
 def build(
     system: System, kind: Kind, days: Iterable[date], take: Callable[[datetime], xr.Dataset],
     said: Callable[[str], None],

@@ -171,6 +171,14 @@ class _Case:
         """A run is at it."""
         stage, since = self._at()
         holder = self.seen.lease.owner if self.seen.lease else None
+        waits = self._waits()
+        if waits is not None:
+            stage, since = waits.stage or stage, waits.when
+            return self._timed(
+                f"waiting for {stage} for {in_words(self.moment - since)}", stage, since,
+                estimate(self.stages, stage, None, self.moment), idle=Verdict.WAITING, holder=holder,
+                sentence=waits.words,
+            )  # fmt: skip
         spent = "" if since is None else f" for {in_words(self.moment - since)}"
         return self._timed(
             f"at {stage}{spent}", stage, since, estimate(self.stages, stage, since, self.moment), holder=holder,
@@ -258,12 +266,23 @@ class _Case:
             verdict = Verdict.WILL_MISS
         return self.made(verdict, words, stage=stage, since=since, estimate=expected, **details)
 
+    def _waits(self) -> Note | None:
+        """The entry that says what the run has been waiting for since, if that is what it does."""
+        turns = (Event.BEGUN, Event.ARRIVED, *_DONE)
+        wait: Note | None = None
+        for note in self.seen.notes:
+            if note.event is Event.WAITING:
+                wait = note.model_copy(update={"when": wait.when if wait is not None else note.when})
+            elif note.event in turns:
+                wait = None
+        return wait
+
     def _at(self) -> tuple[str, datetime | None]:
         """The stage a begun cycle is at, and since when: the one after the last that was done."""
         done = [note for note in _since_cleared(self.seen.notes) if note.event in _DONE and note.stage in self.order]
         place = max((self.order.index(note.stage or "") for note in done), default=-1)
         stage = self.order[min(place + 1, len(self.order) - 1)]
-        signs = [note.when for note in self.seen.notes if note.event in (Event.BEGUN, *_DONE)]
+        signs = [note.when for note in self.seen.notes if note.event in (Event.BEGUN, Event.ARRIVED, *_DONE)]
         since = signs[-1] if signs else (self.seen.lease.since if self.seen.lease else None)
         return stage, since
 

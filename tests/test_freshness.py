@@ -55,6 +55,22 @@ def standing(store: Store, moment: datetime, asked: Cycle = OPEN) -> Standing:
     return item
 
 
+def test_a_run_that_waits_for_an_input_says_for_which_and_since_when(served: Store) -> None:
+    """Begun at 06:17; the atmosphere is waited for from 06:20, is there at 08:00, and its stage goes on."""
+    kept.begin(served, OPEN, at("06:17"), "ocean", lease_until=at("12:00"))
+    words = "waiting until 2026-11-23 08:00 UTC: ECMWF IFS has no run that reaches it"
+    for moment in ("06:20", "07:00"):
+        journal.note(served, OPEN, Note(when=at(moment), event=Event.WAITING, who="it", stage="surface", words=words))
+    found = standing(served, at("07:20"))
+    assert (found.verdict, found.alarm, found.stage) == (Verdict.WAITING, False, "surface")
+    assert (found.words, found.since) == ("waiting for surface for 60 min", at("06:20"))
+    assert found.sentence == words
+    assert standing(served, at("11:50")).verdict is Verdict.WILL_MISS
+    journal.note(served, OPEN, Note(when=at("08:00"), event=Event.ARRIVED, who="it", stage="surface", words="ready"))
+    found = standing(served, at("08:01"))
+    assert (found.verdict, found.words) == (Verdict.ON_TIME, "at surface for 60 s")
+
+
 def verdicts(store: Store, *moments: str) -> list[Verdict]:
     return [standing(store, at(moment)).verdict for moment in moments]
 

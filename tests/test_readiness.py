@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import random
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import native_files as native
 import pytest
+from journeys import Here
+from small_goms import SMALL_SEA
 
-from flows import sensing
-from pipeline import cycle, provenance, readiness
+from flows import clock, holding, sensing, taking
+from flows.stages import Run
+from pipeline import cycle, freshness, journal, provenance, readiness, systems
 from pipeline.errors import InputUnavailable
 from pipeline.ingest import ingest
 from pipeline.intake import Asked, Choice
+from pipeline.journal import Event
 from pipeline.readiness import Readiness, Verdict
 from pipeline.sources import SOURCES, Native, Request, Sighting
+from pipeline.store import Store
 from pipeline.systems import CORAL_SEA, SYSTEMS, Ladder, Rung, System
 from pipeline.variables import Kind, of_kind
 
@@ -301,3 +308,40 @@ def test_ladders_leave_time_to_forecast(system: System, ladder: Ladder) -> None:
     """What is waited for is decided on before the cycle is due."""
     if system.schedule is not None:
         assert ladder.give_up_hours < system.schedule.publish_by_hours
+
+
+def test_a_run_that_waits_says_so_where_status_reads(here: Here, folder_store: Store) -> None:
+    """Within ``waiting`` the sensor notes what it waits for, and that it came; the store's own status has it."""
+    late = SMALL_SEA.model_copy(update={"ladders": tuple(
+        ladder.model_copy(update={"expected_by_hours": 1.0, "ready_by_hours": 1e6, "give_up_hours": 1e6})
+        for ladder in SMALL_SEA.ladders)})  # fmt: skip
+    run = Run(system="small-sea", cycle="20230103T00", store=folder_store.uri, inputs=str(here.inputs))
+    said = list[str]()
+
+    def looks(seconds: float) -> None:
+        assert seconds >= 0.0
+        said.append(freshness.of(run.opened, late, clock.now()).cycles[0].words)
+        raise KeyboardInterrupt
+
+    with holding.holding(run.opened, run.start, 60), sensing.waiting(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(systems, "SYSTEMS", (late,))
+        with pytest.raises(KeyboardInterrupt):
+            sensing.rung_for(run, Kind.OCEAN, pause=looks)
+    assert said[0].startswith("waiting for ocean for ")
+    (note,) = journal.read(folder_store, run.start)
+    assert (note.event, note.stage) == (Event.WAITING, "ocean")
+    assert note.words.startswith("waiting until ")
+    assert "HYCOM" in note.words
+
+
+def test_what_a_source_says_of_its_fetch_is_shown_while_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """Said on the thread that fetches."""
+    said = logging.getLogger("pipeline.sources.hycom_archive").info
+    with taking.heard():
+        thread = threading.Thread(target=said, args=("%s: %d of %d slabs", "HYCOM [1]", 6, 61))
+        thread.start()
+        thread.join()
+    said("nobody hears this")
+    shown = capsys.readouterr().err
+    assert "HYCOM [1]: 6 of 61 slabs" in shown
+    assert "nobody" not in shown
