@@ -92,8 +92,8 @@ REGIONAL = Architecture(
 
 
 AGULHAS = Architecture(
-    out_channels=2, in_channels=2, rows=40, columns=80, patch=4, halo=2, periodic=False, encoder_dim=128,
-    encoder_depth=2, decoder_dim=128, decoder_depth=2,
+    out_channels=2, in_channels=2, rows=40, columns=80, patch=4, halo=2, periodic=False, encoder_dim=96,
+    encoder_depth=2, decoder_dim=96, decoder_depth=1, mlp_ratio=2.0,
 )  # fmt: skip
 """Two currents in a small region, 40 x 80 cells."""
 

@@ -117,7 +117,7 @@ def measured(out: str, name: str, number: int, days: list[int], harmonics: int) 
     design = seasons(dates, contract.start_hour, harmonics)
     ocean = np.isfinite(array[days[0], number])
     sums, products = np.zeros((3, *ocean.shape)), np.zeros((design.shape[1], *ocean.shape))
-    pairs, before, label = 0, (-1, ocean), contract.channels[name][number]
+    pairs, before, label = 0, (-2, np.zeros(ocean.shape)), contract.channels[name][number]
     for day, row, when in zip(days, design, dates, strict=True):
         values = np.where(ocean, np.asarray(array[day, number], dtype=np.float64), np.nan)
         if not np.isfinite(values[ocean]).all():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -11,9 +14,9 @@ import pytest
 import small_goms
 import xarray as xr
 
-from pipeline import archive, landmask, mask_making, truth
+from pipeline import archive, archive_statistics, forcing, landmask, mask_making, truth
 from pipeline import archive_layout as layout
-from pipeline.errors import InputUnavailable, UsageError
+from pipeline.errors import InputRefused, InputUnavailable, UsageError
 from pipeline.training_archive import TrainingArchive
 from pipeline.variables import Kind, variable
 
@@ -231,6 +234,107 @@ def test_the_archive_says_what_it_is_of_and_leaves_no_scratch(built):
     assert (attributes["start_hour"], attributes["seed"], attributes["degraded"]) == (0, 0, {})
     scratch = out.parent / "scratch"
     assert not scratch.exists() or not list(scratch.iterdir())
+
+
+def copied(built, tmp_path) -> Path:
+    return Path(shutil.copytree(built[1], tmp_path / "days.zarr"))
+
+
+def test_a_step_within_three_hours_stands_for_the_day_s_and_is_told_and_one_further_off_does_not(files, tmp_path):
+    """The ocean of the second day lies two hours after the start, that of the third five."""
+    inputs, out = tmp_path / "inputs", tmp_path / "days.zarr"
+    inputs.mkdir()
+    native.write_hycom(inputs / "hycom.nc", stamps=[native.hours(small_goms.START) + hours for hours in (0, 26, 53)])
+    native.write_era5(inputs / "atmosphere.nc", hours_after=[0.0, 24.0, 48.0])
+    native.write_era5(inputs / "waves.nc", hours_after=[0.0, 24.0, 48.0], fields=("swh", "mwp", "mwd"))
+    result = build(out, inputs, last=date(2023, 1, 3))
+    assert (result.held, list(result.missing)) == (2, ["2023-01-03"])
+    assert layout.existing(str(out)).attrs["near_hours"] == {"2023-01-02": {"ocean": 2.0}}
+    assert TrainingArchive(str(out), SEA).starts(1).tolist() == [0]
+
+
+def test_the_manifest_has_every_shard_and_finds_the_one_that_was_changed(built, tmp_path):
+    out = copied(built, tmp_path)
+    manifest = json.loads(archive.manifest_path(str(built[1])).read_text())
+    assert list(manifest["days"]) == ["2023-01-01", "2023-01-02", "2023-01-04"]
+    shard = out / "waves" / "c" / "3" / "0" / "0" / "0"
+    assert manifest["days"]["2023-01-04"]["waves"] == hashlib.sha256(shard.read_bytes()).hexdigest()
+    assert archive.damaged(str(out)) == []
+    layout.member(layout.existing(str(out)), "waves")[3, 0, 2, 2] = 99.0
+    assert archive.damaged(str(out)) == ["waves of 2023-01-04"]
+
+
+def test_an_archive_tells_what_it_is_of_without_any_system(built):
+    days = TrainingArchive(str(built[1]))
+    assert (days.contract.system, days.contract.start_hour, days.contract.grids["ocean"]) == (SEA.name, 0, SEA.grid)
+    assert (days.fit, days.statistics["days"], days.statistics["harmonics"]) == ((0, 3), 3, 0)
+    assert set(days.contract.channels) == set(SEA_ARRAYS)
+
+
+def test_statistics_are_of_held_ocean_cells_and_changes_of_days_in_a_row(built):
+    """Days 0, 1 and 3 are held: the only one-day change is from 0 to 1."""
+    days = TrainingArchive(str(built[1]), SEA)
+    fields = np.stack([days.ocean(day) for day in (0, 1, 3)]).astype(np.float64)
+    average, squares, changes = days.moments("ocean", (0, None))
+    np.testing.assert_allclose(average, fields.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(squares, (fields**2).mean(0), rtol=1e-12)
+    np.testing.assert_allclose(changes, (fields[1] - fields[0]) ** 2, rtol=1e-12)
+    weights = np.where(np.isfinite(fields[0, 0]), SEA.grid.areas_m2, 0.0)
+    mean = layout.member(layout.existing(str(built[1])), "ocean_mean")[0]
+    assert mean == pytest.approx(np.nansum(fields.mean(0)[0] * weights) / weights.sum(), rel=1e-9)
+    assert days.moments("ocean", (0, 1)) is None, "of other days they say nothing"
+    np.testing.assert_allclose(days.climatology("ocean", FIRST), fields.mean(0), rtol=1e-6)
+
+
+def test_other_channels_in_another_order_are_refused_by_name(built, tmp_path):
+    out = copied(built, tmp_path)
+    group = layout.existing(str(out))
+    contract = layout.attribute(group, "contract")
+    contract["channels"]["ocean"][0:2] = contract["channels"]["ocean"][1::-1]
+    group.attrs["contract"] = contract
+    with pytest.raises(UsageError, match=r"channels ocean\[0\] = to@0 of 61; found to@6 of 61"):
+        TrainingArchive(str(out), SEA)
+
+
+def test_an_archive_without_a_statistic_is_refused_until_it_is_finished(built, files, tmp_path):
+    out = copied(built, tmp_path)
+    shutil.rmtree(out / "ocean_changes")
+    with pytest.raises(UsageError, match="the statistic ocean_changes"):
+        TrainingArchive(str(out), SEA)
+    layout.existing(str(out)).attrs["statistics"] = None
+    with pytest.raises(UsageError, match="finish it"):
+        TrainingArchive(str(out), SEA)
+    archive_statistics.finish(str(out), (FIRST, LAST), None, 1)
+    assert TrainingArchive(str(out), SEA).moments("ocean", (0, 3)) is not None
+
+
+def test_an_ocean_cell_without_a_value_is_found_before_there_are_statistics(built, tmp_path):
+    out = copied(built, tmp_path)
+    group = layout.existing(str(out))
+    ocean = layout.member(group, "ocean")
+    row, column = np.argwhere(np.isfinite(ocean[1, 60]))[0]
+    ocean[1, 60, row, column] = np.nan
+    group.attrs["statistics"] = None
+    with pytest.raises(InputRefused, match="zos in every ocean cell"):
+        archive_statistics.finish(str(out), (FIRST, LAST), None, 1)
+
+
+@pytest.mark.parametrize("policy", ["analysis", "persistence", "relaxed"])
+def test_a_spike_of_the_forcing_is_on_its_own_day_whatever_the_policy(built, tmp_path, policy):
+    """Day 1 has it. A forecast from day 0 does not see it unless it is a hindcast; one from day 1 starts with it."""
+    out = copied(built, tmp_path)
+    group = layout.existing(str(out))
+    layout.member(group, "forcing")[1, 0] = np.full(SEA.grid.shape, 1e4, dtype=np.float32)
+    days = TrainingArchive(str(out), SEA, policy)
+    assert [bool((step[0] > 5e3).any()) for step in days.forcing(0, 2)] == [False, policy == "analysis"]
+    assert bool((days.forcing(1, 1)[0, 0] > 5e3).all())
+    if policy != "analysis":
+        assert bool((days.forcing(1, 2)[1, 0] > 5e3).all())
+
+
+def test_no_forecast_is_made_under_a_hindcast_s_policy(built):
+    with pytest.raises(UsageError, match="which is a hindcast's"):
+        forcing.path(np.zeros((6, *SEA.grid.shape), np.float32), small_goms.START, 2, SEA.grid, "analysis")
 
 
 def test_any_reader_opens_it_with_its_dates(built):

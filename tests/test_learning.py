@@ -1,0 +1,153 @@
+"""``goms archive`` and ``goms train`` on a few days of a real layout, and what an archive of years says of itself."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from tensorboardX.proto.event_pb2 import Event
+
+from flows import training
+from models import checkpoint
+from models.forecaster import load
+from pipeline import archive, archive_layout, archive_statistics, computing, landmask
+from pipeline.archive_contract import contract_of
+from pipeline.errors import UsageError
+from pipeline.systems import AGULHAS, TWIN
+from pipeline.training_archive import TrainingArchive
+
+FIRST = date(2002, 1, 1)
+SMALL = ("encoder_dim=16", "decoder_dim=16", "encoder_depth=1", "decoder_depth=1", "pretraining_steps=6",
+         "tuning_steps=4", "batch=2", "validate_every=2", "validation_lead=2", "tuning_lead=4", "pool=4",
+         'rollout_schedule=[[1.0,2]]')  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def currents(tmp_path_factory) -> Path:
+    """Twelve days in GlobCurrent's layout: a jet that drifts, with the coast of the system's mask."""
+    ocean = np.pad(landmask.depth_mask(AGULHAS)[0], ((0, 1), (0, 1)), mode="edge")
+    row, column = np.indices(ocean.shape)
+    fields = [
+        np.where(ocean, 0.5 * np.sin(row / 4 + 0.3 * day) + 0.2 * np.cos(column / 5), np.nan) for day in range(12)
+    ]
+    data = np.stack(fields).astype(np.float32)
+    dims = ("time", "lat", "lon")
+    file = xr.Dataset(
+        {"u": (dims, data, {"units": "m s-1"}), "v": (dims, -0.5 * data, {"units": "m s-1"})},
+        coords={"time": ("time", np.arange(12), {"units": "days since 2002-01-01"}),
+                "lat": -40.125 + 0.25 * np.arange(41), "lon": 14.875 + 0.25 * np.arange(81)},
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("currents") / "currents.nc"
+    file.to_netcdf(path, engine="netcdf4")
+    return path
+
+
+@pytest.fixture(scope="module")
+def archived(currents) -> str:
+    """Of all days, the first nine fitted, as the command makes it."""
+    out = str(currents.parent / "days.zarr")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOMS_SCRATCH", str(currents.parent / "scratch"))
+        training.archive(("2002-01-01", "2002-01-12"), out, "agulhas", str(currents), 1, 0, "2002-01-09")
+    return out
+
+
+def test_currents_alone_are_an_archive_with_two_channels_and_no_forcing(archived, currents):
+    days = TrainingArchive(archived, AGULHAS)
+    assert days.channels == {"ocean": ("uo@0", "vo@0")}
+    assert (days.held.all(), days.fit, days.forcing(3, 2).shape) == (True, (0, 8), (2, 0, 40, 80))
+    with xr.open_dataset(currents) as file:
+        expected = file["u"].values[4, :40, :80]
+    np.testing.assert_allclose(days.ocean(4)[0], expected, rtol=2.0**-10)
+
+
+def test_a_backbone_is_trained_by_the_command_goes_on_and_rolls_out(archived, tmp_path):
+    """The second command of the same run finds it done; the curves of both stages are TensorBoard's."""
+    out = tmp_path / "model"
+    asked = training.Asked("backbone", "agulhas", changes=SMALL, validate_until="2002-01-12", device="cpu", every=2)
+    training.train(archived, out, asked, "agulhas")
+    first = checkpoint.digest(out)
+    card = checkpoint.load(out).card
+    assert (card.ocean.channels, card.ocean.forcing, card.parts) == (("uo@0", "vo@0"), (), ("backbone",))
+    assert (card.about.data_span, card.about.trained_on[:15]) == ("2002-01-01..2002-01-09", "Agulhas Current")
+    training.train(archived, out, asked, "agulhas")
+    assert checkpoint.digest(out) == first
+    days = TrainingArchive(archived)
+    rolled = list(load(out).roll_out({"ocean": days.ocean(0)}, days.forcing(0, 3)))
+    assert [bool(np.array_equal(np.isnan(day["ocean"]), np.isnan(days.ocean(0)))) for day in rolled] == [True] * 3
+    tags = [tag for tag, _ in scalars(tmp_path / "model.training" / "curves")]
+    assert [tags.count(name) for name in ("pretraining/loss", "tuning/rate", "tuning/validation")] == [6, 4, 2]
+
+
+def scalars(folder: Path) -> list[tuple[str, int]]:
+    """Tag and step of every scalar in the event files: length (8 bytes), its check (4), the record, its check (4)."""
+    found = []
+    for path in folder.iterdir():
+        data, place = path.read_bytes(), 0
+        while place < len(data):
+            size = int.from_bytes(data[place : place + 8], "little")
+            event = Event.FromString(data[place + 12 : place + 12 + size])
+            found += [(value.tag, event.step) for value in event.summary.value]
+            place += size + 16
+    return found
+
+
+@pytest.mark.parametrize(("changed", "said"), [
+    ({"part": "fins"}, "one of all, backbone"), ({"preset": "big"}, "--preset"),
+    ({"part": "waves", "backbone": Path("nowhere")}, "a checkpoint with its card"),
+    ({"part": "waves"}, "--backbone"), ({"changes": ("bach=2",)}, "bach"),
+    ({"changes": ("patch=7",)}, "do not divide"), ({"validate_until": "2002-01-05"}, "a day after 2002-01-09"),
+])  # fmt: skip
+def test_what_cannot_be_trained_is_said_before_anything_is(archived, tmp_path, changed, said):
+    asked = training.Asked(**{"part": "backbone", "preset": "agulhas", "device": "cpu", **changed})
+    with pytest.raises((UsageError, checkpoint.CheckpointError), match=said):
+        training.train(archived, tmp_path / "model", asked, None)
+    with pytest.raises(UsageError, match="an archive with system 'twin'"):
+        TrainingArchive(archived, TWIN)
+
+
+@pytest.mark.server
+def test_days_are_archived_by_the_workers_of_a_scheduler(archived, currents, tmp_path):
+    """To the same shards as this process makes."""
+    from distributed import LocalCluster
+
+    out, span = str(tmp_path / "days.zarr"), (FIRST, FIRST + timedelta(days=3))
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        workers = archive.Workers(scheduler=cluster.scheduler_address)
+        built = archive.build(AGULHAS, *span, out, scratch=tmp_path / "scratch", inputs=str(currents), workers=workers)
+    assert built.held == 4
+    mine, theirs = (np.asarray(archive_layout.member(archive_layout.existing(path), "sha256")[:4])
+                    for path in (archived, out))  # fmt: skip
+    np.testing.assert_array_equal(mine, theirs)
+
+
+def test_years_give_a_climatology_of_harmonics_and_the_memory_of_the_weather(tmp_path):
+    """Two years of a 2 x 3 sea: u = 1 + 2 cos - 0.5 sin(2 phase); winds that forget with 1/e in three days."""
+    grid = AGULHAS.grid.model_copy(update={"rows": 2, "columns": 3})
+    entry = AGULHAS.model_copy(update={"grid": grid, "ocean_variables": ("uo",), "ladders": TWIN.ladders[:2]})
+    contract, days = contract_of(entry, ("ocean", "forcing")), 731
+    out, last = str(tmp_path / "days.zarr"), FIRST + timedelta(days=days - 1)
+    group = archive_layout.opened(contract, (FIRST, last), out, {"inputs": "", "seed": 0})
+    dates = [FIRST + timedelta(days=day) for day in range(days)]
+    design = archive_statistics.seasons(dates, 0, 2)
+    ocean = (design @ [1.0, 2.0, 0.0, 0.0, -0.5])[:, None, None, None] * np.ones((1, 1, 2, 3))
+    ocean[..., 1, 2] = np.nan
+    noise, wind = np.random.default_rng(1).normal(size=(days, 6, 2, 3)), np.zeros((days, 6, 2, 3))
+    memory = np.exp(-1 / 3)
+    for day in range(1, days):
+        wind[day] = memory * wind[day - 1] + noise[day]
+    archive_layout.member(group, "ocean")[:] = ocean.astype(np.float32)
+    archive_layout.member(group, "forcing")[:] = (wind + 5).astype(np.float32)
+    archive_layout.member(group, "held")[:] = archive_layout.HELD
+    archive_statistics.finish(out, (FIRST, last), None, 1)
+    found = np.asarray(archive_layout.member(group, "ocean_climatology")[:, 0, 0, 0])
+    np.testing.assert_allclose(found, [1.0, 2.0, 0.0, 0.0, -0.5], atol=1e-5)
+    remembered = np.asarray(archive_layout.member(group, "forcing_memory_days")[:])
+    assert np.abs(remembered - 3.0).max() < 1.0
+    assert abs(remembered.mean() - 3.0) < 0.3
+    with computing.on(None, 1):
+        july = TrainingArchive(out).climatology("ocean", date(2010, 7, 2))[0, 0, 0]
+    assert july == pytest.approx(float(archive_statistics.seasons([date(2010, 7, 2)], 0, 2)[0] @ found), rel=1e-6)
