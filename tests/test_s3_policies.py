@@ -25,9 +25,9 @@ BUCKET, PREFIX = "sea", "goms"
 PUBLISHED = (
     "twin/latest.json",
     "twin/status.json",
-    "twin/catalogue/catalog.json",
     "twin/cycles/20260101T12/r1/x.json",
     "twin/scores/x.json",
+    "twin/catalogue/catalog.json",
 )
 PRIVATE = (
     "twin/runs/20260101T12/lock.json",

@@ -21,6 +21,7 @@ EXAMPLES = {
     "device_slot": ("gpu", "gpu"),
     "dask_scheduler": ("tcp://127.0.0.1:8786", "tcp://127.0.0.1:8786"),
     "log_format": ("json", "json"),
+    "signing_key": ("/run/secrets/key.pem", Path("/run/secrets/key.pem")),
     "restart_every_days": ("2", 2),
     "queue_days": ("1", 1),
     "alert_webhooks": ("https://a.org/1 https://b.org/2", (SecretStr("https://a.org/1"), SecretStr("https://b.org/2"))),
