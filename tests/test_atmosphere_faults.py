@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputRefused, InputUnavailable
-from pipeline.sources import SOURCES, Request
+from pipeline.sources import SOURCES, Request, era5_cds
 from pipeline.sources.era5_arco import LONG_NAMES
 from pipeline.variables import DEPTHS_M, Kind, of_kind
 from tests.archive_servers import arco
@@ -86,7 +86,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Case]]
         for name, data in (("ifs", r"grib2"), ("gfs", r"\.f000$"), ("era5-arco", r"\d\.0\.0$")):
             request = asking(name, Kind.SURFACE, folder, {name: f"{ahead[name].address}/{name}"})
             found[name] = Case(ahead[name], request, data, surface, 0.5)
-        request = asking("copernicus", Kind.WAVES, folder, portal)
+        request = asking("copernicus", Kind.WAVES, folder, portal)._replace(variables=("mwp", "mwd"))
         found["copernicus"] = Case(
             ahead["copernicus"], request, r"/V[HTM]\w+/\d", lambda name: waves[marine.OURS[name]], 0.011
         )
@@ -106,7 +106,8 @@ def accounts(monkeypatch: pytest.MonkeyPatch) -> None:
 def table() -> Iterator[None]:
     yield
     lines = [f"{source:12} {mode:7} {fault:38} {outcome}" for (source, mode, fault), outcome in sorted(TABLE.items())]
-    print("\n" + "\n".join(lines))
+    title = f"faults x sources: {len(lines)} ends, nothing lost: right values, or an error that says what is not there"
+    print("\n" + "\n".join([title, *lines]))
 
 
 class End(NamedTuple):
@@ -185,6 +186,33 @@ def test_what_is_not_the_data_is_known_for_it(
         found = befallen(name, case, fault, tmp_path)
     tell(name, "always", fault, found)
     assert found.error in ((InputUnavailable, InputRefused) if fault in OF_THE_ANSWER else (InputUnavailable,)), found
+
+
+QUEUE = {"rejected": "rejected", "dismissed": "dismissed", "failed": "too many fields", "expired": "results expired"}
+"""What may become of a job in the queue, and the store's words about it."""
+
+
+@pytest.mark.parametrize("outcome", QUEUE)
+def test_a_job_that_comes_to_nothing_is_not_available(outcome: str, tmp_path: Path) -> None:
+    """As the process that waits for the queue sees it: the store's own words, and no file."""
+    (tmp_path / "files").mkdir()
+    with climate_store.ClimateDataStore(tmp_path / "files", make, "2024-03-01T00:00:00Z") as store:
+        store.outcome = outcome
+        job = era5_cds.asked(asking("era5-cds", Kind.SURFACE, tmp_path, {}), DAY)
+        with pytest.raises(InputUnavailable, match=QUEUE[outcome]) as caught:
+            era5_cds.retrieve(store.upstream, climate_store.KEY, job, str(tmp_path / "era5.nc"))
+    TABLE["era5-cds", "always", f"the job {outcome}"] = caught.type.__name__
+    assert len(store.jobs) == 1
+    assert not (tmp_path / "era5.nc").exists()
+
+
+def test_a_job_that_is_never_done_is_given_up_at_the_deadline(tmp_path: Path) -> None:
+    with climate_store.ClimateDataStore(tmp_path, make, "2024-03-01T00:00:00Z") as store:
+        store.polls = 10_000
+        request = asking("era5-cds", Kind.SURFACE, tmp_path / "scratch", {"era5-cds": store.upstream})
+        with pytest.raises(InputUnavailable, match="no answer within"):
+            SOURCES["era5-cds"].fetch(request._replace(deadline_seconds=SHORT_SECONDS))
+    TABLE["era5-cds", "always", "the job never done"] = "InputUnavailable"
 
 
 @pytest.mark.parametrize("fault", [ArchiveFault.PAGE, ArchiveFault.ZEROS, ArchiveFault.STALL], ids=lambda f: f.name)

@@ -17,7 +17,10 @@ KEY = "a-key"
 
 
 class ClimateDataStore:
-    """``make`` writes the file a job asks for; ``polls``: how often a job is still running; ``outcome``: its end."""
+    """``make`` writes the file a job asks for; ``polls``: how often a job is still running; ``outcome``: its end.
+
+    An ``expired`` one was successful, and its results are gone.
+    """
 
     def __init__(self, folder: Path, make: Callable[[dict[str, Any], Path], Path], end: str) -> None:
         self.folder, self.make, self.end = folder, make, end
@@ -60,15 +63,18 @@ class ClimateDataStore:
         return self._of_job(int(parts[3]), parts[4:], base)
 
     def _of_job(self, number: int, rest: list[str], base: str) -> tuple[int, bytes]:
+        if rest == ["results"] and self.outcome == "expired":
+            return 404, _json({"title": "job results not found", "detail": "results expired"})
         if rest == ["results"] and self.outcome != "successful":
-            return 400, _json({"title": "The job has failed", "traceback": "too many fields"})
+            return 400, _json({"title": f"The job: {self.outcome}", "traceback": "too many fields"})
         if rest == ["results"]:
             path = self.make(self.jobs[number], self.folder / f"{number}.nc")
             value = {"type": "application/netcdf", "href": f"{base}/files/{path.name}",
                      "file:size": path.stat().st_size}  # fmt: skip
             return 200, _json({"asset": {"value": value}})
         self.polls -= 1
-        return 200, self._job(number, "running" if self.polls >= 0 else self.outcome, number)
+        done = "successful" if self.outcome == "expired" else self.outcome
+        return 200, self._job(number, "running" if self.polls >= 0 else done, number)
 
     def _job(self, number: int, status: str, _: int) -> bytes:
         base = self.address or self.upstream

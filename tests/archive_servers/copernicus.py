@@ -29,7 +29,7 @@ DEPTHS_M = np.array([
     109.7293, 130.666, 155.8507, 186.1256, 222.4752, 266.0403, 318.1274, 380.213, 453.9377, 541.0889,
 ])  # fmt: skip
 CHUNK, SMALL_CHUNK = (36, 48), (9, 12)
-"""The waves' are small, so that some are land from end to end, and not stored."""
+"""The waves' height has small ones, so that some are land from end to end, and not stored."""
 DATASETS = {
     "cmems_mod_glo_phy-thetao_anfc_0.083deg_P1D-m": ("thetao",),
     "cmems_mod_glo_phy-so_anfc_0.083deg_P1D-m": ("so",),
@@ -121,7 +121,7 @@ def _store(folder: Path, fields: dict[str, np.ndarray], stamps: list[datetime]) 
     for name, values in fields.items():
         lead = (len(stamps), *([depths.size] if deep else []))
         packed, attrs = _packed(name, values)
-        chunk = SMALL_CHUNK if name in OURS else tuple(map(min, CHUNK, values.shape[-2:]))
+        chunk = SMALL_CHUNK if name == "VHM0" else tuple(map(min, CHUNK, values.shape[-2:]))
         array = group.create_array(name, shape=(*lead, *values.shape[-2:]), chunks=(*[1] * len(lead), *chunk),
                                    dtype=packed.dtype, fill_value=attrs["_FillValue"])  # fmt: skip
         dims = ["time", *(["elevation"] if deep else []), "latitude", "longitude"]
