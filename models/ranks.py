@@ -50,7 +50,7 @@ class Ranks(NamedTuple):
         """The module, whose gradients become the mean of all processes' in the backward pass."""
         if self.world == 1:
             return module
-        return DistributedDataParallel(module, find_unused_parameters=True, broadcast_buffers=False)
+        return DistributedDataParallel(module, find_unused_parameters=True, forward_sync_buffers=False)
 
 
 ALONE = Ranks()

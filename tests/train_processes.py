@@ -44,8 +44,8 @@ def plan(recipe: Recipe) -> Plan:
                 validation=(30, 39))  # fmt: skip
 
 
-def work(folder: Path, name: str, recipe: Recipe) -> None:
-    """What one process does; the first writes the curve, and the weights in the end."""
+def work(folder: Path, name: str, recipe: Recipe, last: tuple[str, int] | None) -> None:
+    """What one process does; the first writes the curve, and the weights in the end. After step ``last`` it waits."""
     days: TrainingDays = ToyDays()
     with joined("cpu") as mine, (folder / f"{name}.jsonl").open("a") as curve:
 
@@ -53,13 +53,15 @@ def work(folder: Path, name: str, recipe: Recipe) -> None:
             if mine.first:
                 curve.write(json.dumps(step._asdict()) + "\n")
                 curve.flush()
+            if (step.stage, step.step) == last:
+                signal.pause()
 
         trained = training.train(days, plan(recipe), report, 0, mine, Keeping(folder / name, 3))
         if mine.first:
             torch.save(trained.suite.state_dict(), folder / f"{name}.pt")
 
 
-def start(folder: Path, name: str, recipe: Recipe, world: int) -> list[int]:
+def start(folder: Path, name: str, recipe: Recipe, world: int, last: tuple[str, int] | None = None) -> list[int]:
     """Fork the processes of a run; their ids."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -73,7 +75,7 @@ def start(folder: Path, name: str, recipe: Recipe, world: int) -> list[int]:
         if world > 1:
             os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1",
                               MASTER_PORT=str(port), TORCHELASTIC_RUN_ID="test")  # fmt: skip
-        work(folder, name, recipe)
+        work(folder, name, recipe, last)
         os._exit(0)
     return children
 
@@ -85,7 +87,7 @@ def ended(children: list[int]) -> None:
 
 
 def killed(children: list[int], curve: Path, last: tuple[str, int]) -> None:
-    """Kill them as soon as a step is on the curve."""
+    """Kill them when a step is on the curve."""
     while not any((line["stage"], line["step"]) == last for line in lines(curve)):
         time.sleep(0.005)
     for child in children:
@@ -109,7 +111,7 @@ def main(folder: Path) -> None:
     ended(start(folder, "whole", RECIPE, 2))
     sharded = RECIPE.model_copy(update={"sharded_optimiser": True})
     for last in KILLED_AT:
-        killed(start(folder, "killed", sharded, 2), folder / "killed.jsonl", last)
+        killed(start(folder, "killed", sharded, 2, last), folder / "killed.jsonl", last)
     ended(start(folder, "killed", sharded, 2))
     ended(start(folder, "alone", RECIPE.model_copy(update={"tuning_steps": 0, "head_steps": 0}), 1))
 
