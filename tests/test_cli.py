@@ -71,7 +71,7 @@ def test_each_failure_has_its_exit_code(error: type[GomsError], code: int) -> No
         (("verify", "2023-02-30"), "needed a day as YYYY-MM-DD; found '2023-02-30'"),
         (("verify", "2023-01-01", "--leads", "1,five"), "type them like 1,5,10"),
         (("status", "--store", "gopher://here"), "needed a store as a folder or s3://bucket/prefix"),
-        (("train", "nowhere", "--out", "x"), "needed a training archive; found none; in nowhere"),
+        (("train", "all", "nowhere", "--out", "x"), "needed a training archive; found none; in nowhere"),
     ],
 )
 def test_what_cannot_mean_anything_is_exit_2_and_one_sentence(
