@@ -29,7 +29,12 @@ SYSTEM = "small-twin"
 GROWTH = 1.05
 """The most that store, scratch and memory may grow from the middle of the days with retention to their end."""
 MEMORY_MIB_A_DAY = 1.0
-"""The most that memory may grow a day, by a straight line through the last half of the days: sixty days cost 60 MiB."""
+"""The most that memory may grow a day, by a straight line through the last half of the days: sixty days cost 60 MiB.
+
+Prefect's server keeps the numbers of the events of the last half hour by the clock on the wall, some hundreds for a
+run, to know one that comes twice: sixty days within that half hour are all kept. Of the containers that grow from day
+to day none is ours.
+"""
 
 
 class Day(NamedTuple):
