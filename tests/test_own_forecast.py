@@ -7,8 +7,8 @@ import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import native_files as native
+import numpy as np
 import pytest
 import small_goms
 import xarray as xr
