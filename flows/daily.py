@@ -107,6 +107,7 @@ def _again(run: Run) -> Outcome:
     publish.complete(run.opened, run.start, manifest)
     stages.note_published(run, manifest)
     stages.tell_catalogue(run)
+    stages.show_page(run)
     stages.tidy(run)
     return Outcome(run, manifest, new=False)
 
@@ -126,6 +127,7 @@ def _anew(run: Run, start_again_from: str | None) -> Outcome:
     drawn = tasks.draw_quicklooks(run, written)
     manifest = tasks.publish_edition(run, initial, left_out, (written, drawn))
     stages.tell_catalogue(run)
+    stages.show_page(run)
     stages.tidy(run)
     return Outcome(run, manifest, new=True)
 

@@ -10,7 +10,7 @@ from typing import Any
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows import artifacts, clock
+from flows import artifacts, clock, stages
 from flows.progress import progress
 from flows.stages import Run
 from flows.verification import Scored, score_product
@@ -40,6 +40,7 @@ def score_all(system: str, leads: tuple[int, ...], inputs: str | None, store: st
         waiting += any(item.reason for item in found)
         if any(item.rows for item in found):
             artifacts.scored(run.start, found)
+            stages.show_page(run)
     return Completed(message=f"{counted} forecasts scored, {waiting} wait for their truth")
 
 

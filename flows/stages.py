@@ -19,7 +19,7 @@ from flows import holding, logs, peaks, traces
 from flows.clock import now
 from flows.holding import alive
 from flows.progress import Advance, progress
-from pipeline import catalogue, cycle, freshness, journal, judgement, marks, produce, staged, systems
+from pipeline import catalogue, cycle, freshness, journal, judgement, marks, produce, staged, systems, view
 from pipeline.contracts import Gridded, InitialState
 from pipeline.cycle import Cycle
 from pipeline.edition import MANIFEST, Edition
@@ -186,6 +186,16 @@ def tell_catalogue(run: Run) -> None:
         raise
     except GomsError as error:
         progress().say(f"[yellow]the catalogue was not refreshed[/]: {escape(str(error))}")
+
+
+def show_page(run: Run) -> None:
+    """Put the page to look at beside the products; it follows a publication, and its failure never undoes one."""
+    try:
+        view.refresh(run.opened, run.of)
+    except CycleHeld:
+        raise
+    except GomsError as error:
+        progress().say(f"[yellow]the page to look at was not refreshed[/]: {escape(str(error))}")
 
 
 def is_published(run: Run) -> bool:

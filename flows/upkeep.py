@@ -15,7 +15,7 @@ from rich.table import Table
 
 from flows import clock, holding
 from flows.progress import PROGRESS, Progress, progress, readable
-from pipeline import catalogue, pins, retention, systems
+from pipeline import catalogue, pins, retention, systems, view
 from pipeline.cycle import Cycle
 from pipeline.errors import StoreError
 from pipeline.pins import Pin
@@ -50,6 +50,7 @@ def tend(entry: System, store: Store, *, apply: bool) -> Tended:
         return Tended(plan, None, ())
     done = retention.apply(store, plan, holding.this_process(), held(store, settings.lease_seconds))
     catalogue.refresh(store, entry)
+    view.refresh(store, entry)
     swept = tuple(sweep(settings.scratch, entry, moment))
     progress().say(
         f"housekeeping of {entry.name}: {len(done.removed)} removed, {readable(plan.freed_bytes)} freed, "

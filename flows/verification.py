@@ -9,6 +9,7 @@ from typing import NamedTuple
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows import stages
 from flows.progress import progress
 from flows.stages import Run
 from pipeline import scores, truth
@@ -39,6 +40,7 @@ def verification(run: Run, leads: Sequence[int]) -> list[Scored]:
             found.append(Scored(name, (), str(absence)))
     if len(absent) == len(found):
         raise absent[0]
+    stages.show_page(run)
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import botocore.session
 from botocore import UNSIGNED
@@ -21,6 +22,12 @@ CONNECT_SECONDS, READ_SECONDS = 10, 60
 DELETED_AT_ONCE = 1000
 """Objects in one request to delete: the most that S3 takes."""
 
+TYPES = {
+    ".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json", ".nc": "application/x-netcdf", ".pem": "application/x-pem-file", ".png": "image/png",
+    ".txt": "text/plain; charset=utf-8", ".xml": "application/atom+xml",
+}  # fmt: skip
+"""What browsers are told that an object is, by how its name ends; a page that is not said to be one is not shown."""
 RACES = 20
 """Lost races after which a put gives up: each loss means that somebody else put the same object."""
 
@@ -65,6 +72,10 @@ class Bucket:
         """``s3://bucket/prefix/path``."""
         return f"s3://{self.bucket}/{self._key(path)}"
 
+    def web_address(self, path: str) -> str:
+        """What a browser opens an object by: the endpoint, the bucket and the key."""
+        return f"{str(self._client.meta.endpoint_url).rstrip('/')}/{self.bucket}/{quote(self._key(path))}"
+
     def find(self, path: str) -> tuple[bytes, str] | None:
         """Content and ETag of an object, or ``None``."""
         return self._ask(f"read {path}", partial(self._read, path))
@@ -78,7 +89,7 @@ class Bucket:
     def write(self, path: str, data: bytes) -> None:
         """Put an object."""
         if self._permit is None:
-            put = partial(self._client.put_object, Bucket=self.bucket, Key=self._key(path), Body=data)
+            put = partial(self._client.put_object, **self._object(path, data))
             self._change(f"write {path} ({len(data)} bytes)", put)
         elif not self.create(path, data):
             self._replace(path, data)
@@ -182,7 +193,7 @@ class Bucket:
 
         def put() -> bool:
             try:
-                self._client.put_object(Bucket=self.bucket, Key=self._key(path), Body=data, **condition)
+                self._client.put_object(**self._object(path, data), **condition)
             except ClientError as error:
                 if status(error) == 412 or code(error) == "NoSuchKey":
                     return False
@@ -195,6 +206,10 @@ class Bucket:
             return made
         found = self.find(path)
         return found is not None and found[0] == data
+
+    def _object(self, path: str, data: bytes) -> dict[str, Any]:
+        kind = TYPES.get(f".{path.rpartition('.')[2]}", "application/octet-stream")
+        return {"Bucket": self.bucket, "Key": self._key(path), "Body": data, "ContentType": kind}
 
     def _key(self, path: str) -> str:
         return f"{self.prefix}/{path}" if self.prefix else path

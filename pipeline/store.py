@@ -91,6 +91,10 @@ class Store:
         """What any reader opens the object or prefix by: ``xr.open_zarr(store.address(...))``."""
         return self._backend.address(_relative(path))
 
+    def web_address(self, path: str) -> str | None:
+        """What a browser opens the object by; ``None`` for a folder, which only a server makes readable."""
+        return self._backend.web_address(_relative(path)) if isinstance(self._backend, Bucket) else None
+
     def find(self, path: str) -> Versioned | None:
         """Content and version of an object, or ``None`` where there is none."""
         found = self._backend.find(_relative(path))

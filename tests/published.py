@@ -60,12 +60,12 @@ def s3_cycle(small_cycle: Path, s3_store: Store) -> Store:
     return s3_store
 
 
-def open_to_everybody(store: Store, server: S3Server) -> None:
+def open_to_everybody(store: Store, server: S3Server, system: str = "small") -> None:
     """Let anybody read and list what is published under this store, by the bucket's policy as it is shipped."""
     _, _, rest = store.uri.partition("://")
     bucket, _, prefix = rest.partition("/")
     policy = (Path(__file__).parents[1] / "deploy" / "policies" / "public-read.json").read_text()
-    for word, value in (("BUCKET", bucket), ("PREFIX", prefix), ("SYSTEM", "small")):
+    for word, value in (("BUCKET", bucket), ("PREFIX", prefix), ("SYSTEM", system)):
         policy = policy.replace(word, value)
     client = boto3.client(
         "s3", endpoint_url=server.endpoint, region_name="us-east-1", aws_access_key_id=server.admin[0],

@@ -83,3 +83,19 @@ def export(
 
         found = readers.found(where, system, cycle, store, own_keys=own_keys)
         readers.export(found, product, layout, out, readers.subset(variables, box, depths, leads))
+
+
+def view(
+    system: OneOf = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Answer browsers on this machine until Ctrl-C; nothing private is served.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to serve on; 0: any that is free.")] = 0,
+    store: StoreUri = None,
+    debug: Debug = False,
+) -> None:
+    """Say where the page to look at lies, or serve it and what it reads on this machine."""
+    with sentences(debug):
+        from flows import viewing
+
+        viewing.show(system, store, serve=serve, port=port)

@@ -1,0 +1,71 @@
+"""A real browser for the tests: Debian's Chromium without a window, driven by its own protocol, with an eye on it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import boto3
+from debian import program
+from playwright.sync_api import BrowserContext, Page, Request, sync_playwright
+
+from pipeline.store import Store
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PATIENCE_MS = 120_000
+"""Longest wait for anything on the page: it is there in a second, much later on a busy machine."""
+
+
+class Watched:
+    """A page and everything that it said and asked for."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        self.requests: list[Request] = []
+        page.on("console", lambda said: self.errors.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("requestfailed", lambda request: self.errors.append(f"{request.url}: {request.failure}"))
+        page.on("request", lambda request: self.requests.append(request))  # noqa: PLW0108 - a function of C takes no marks
+
+    @property
+    def origins(self) -> set[str]:
+        """Where its requests went."""
+        return {urlsplit(request.url).netloc for request in self.requests if not request.url.startswith("data:")}
+
+    def drawn(self, what: str) -> None:
+        """Wait until a variable and lead day are on the map: ``to/0``."""
+        self.page.wait_for_selector(f"#map[data-drawn='{what}']", timeout=PATIENCE_MS)
+
+
+@contextmanager
+def chromium(width: int = 1400, height: int = 900, **options: object) -> Iterator[BrowserContext]:
+    """A fresh browser with a profile of its own; ended, and its profile gone, at the end."""
+    path = program("chromium", "chromium")
+    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as folder, sync_playwright() as by:
+        context = by.chromium.launch_persistent_context(
+            folder, executable_path=path, headless=True, args=ARGUMENTS, chromium_sandbox=False,
+            viewport={"width": width, "height": height}, **options,  # type: ignore[arg-type]
+        )  # fmt: skip
+        context.set_default_timeout(PATIENCE_MS)
+        try:
+            yield context
+        finally:
+            context.close()
+
+
+def address(store: Store, endpoint: str, system: str) -> str:
+    """Where the page of a system lies on an S3 server."""
+    return f"{endpoint}/{store.uri.removeprefix('s3://')}/{system}/view/index.html"
+
+
+def allow_pages_of_others(store: Store, endpoint: str, keys: tuple[str, str], rules: dict[str, object]) -> None:
+    """Give the store's bucket the rules for pages that lie elsewhere (CORS)."""
+    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=keys[0],
+                          aws_secret_access_key=keys[1])  # fmt: skip
+    client.put_bucket_cors(Bucket=store.uri.removeprefix("s3://").partition("/")[0], CORSConfiguration=rules)
