@@ -1,9 +1,12 @@
 """Make the bucket and open to everyone what is published, and nothing else: ``python deploy/bucket.py STORE POLICY``.
 
+Pages that lie elsewhere may read it, too (``policies/cors.json``); the page beside the products needs no such leave.
+
 ``POLICY`` is the file ``public-read.json`` that ``prepare.py`` made. Keys and endpoint: the usual AWS variables.
 Doing it again changes nothing.
 """
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -15,15 +18,19 @@ from botocore.session import get_session
 PATIENCE_SECONDS, PAUSE_SECONDS = 120, 1
 """A store that starts together with this command answers within five seconds on an idle machine."""
 
+ELSEWHERE = Path(__file__).parent / "policies" / "cors.json"
+"""What browsers may do with the bucket for pages that lie elsewhere; who may read what is the policy's to say."""
+
 
 def open_to_readers(client: Any, bucket: str, policy: str) -> None:
-    """The bucket, there, with this policy."""
+    """The bucket, there, with this policy, and readable to browsers from pages elsewhere."""
     try:
         client.create_bucket(Bucket=bucket)
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
             raise
     client.put_bucket_policy(Bucket=bucket, Policy=policy)
+    client.put_bucket_cors(Bucket=bucket, CORSConfiguration=json.loads(ELSEWHERE.read_text()))
 
 
 def main(store: str, policy: Path) -> int:

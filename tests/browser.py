@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-import boto3
 from debian import program
 from playwright.sync_api import BrowserContext, Page, Request, sync_playwright
 
@@ -62,10 +61,3 @@ def chromium(width: int = 1400, height: int = 900, **options: object) -> Iterato
 def address(store: Store, endpoint: str, system: str) -> str:
     """Where the page of a system lies on an S3 server."""
     return f"{endpoint}/{store.uri.removeprefix('s3://')}/{system}/view/index.html"
-
-
-def allow_pages_of_others(store: Store, endpoint: str, keys: tuple[str, str], rules: dict[str, object]) -> None:
-    """Give the store's bucket the rules for pages that lie elsewhere (CORS)."""
-    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=keys[0],
-                          aws_secret_access_key=keys[1])  # fmt: skip
-    client.put_bucket_cors(Bucket=store.uri.removeprefix("s3://").partition("/")[0], CORSConfiguration=rules)

@@ -29,12 +29,12 @@ class Page {
   constructor(private readonly contents: Contents, private manifest: Manifest, private readonly status: Status | null) {
     this.map = new WorldMap(by<HTMLCanvasElement>("map"), by("map-frame"), contents.land, contents.seam_east, {
       moved: (cell, byKeys) => this.read(cell, byKeys),
-      chosen: (cell) => void this.choose(cell),
+      chosen: (cell) => void guarded(() => this.choose(cell)),
     });
     by("title").textContent = contents.title;
     document.title = contents.title;
-    by("day").addEventListener("input", (event) => { this.stop(); void this.go({ lead: +(event.target as HTMLInputElement).value }); });
-    by("depth").addEventListener("input", (event) => { this.stop(); void this.go({ level: +(event.target as HTMLInputElement).value }); });
+    by("day").addEventListener("input", (event) => { this.stop(); void guarded(() => this.go({ lead: +(event.target as HTMLInputElement).value })); });
+    by("depth").addEventListener("input", (event) => { this.stop(); void guarded(() => this.go({ level: +(event.target as HTMLInputElement).value })); });
     by("play").addEventListener("click", () => this.play());
     by("zoom-in").addEventListener("click", () => this.map.zoomBy(1.6));
     by("zoom-out").addEventListener("click", () => this.map.zoomBy(1 / 1.6));
