@@ -2,11 +2,13 @@ import hashlib
 import json
 import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 from pipeline import edition, forecast, produce, shards
 from pipeline.errors import StoreError
@@ -88,6 +90,28 @@ def test_a_shard_of_nothing_but_land_is_still_an_object() -> None:
     data = codec.encode("swh", 3, nothing)
     assert len(data) > 0
     assert np.isnan(codec.decode("swh", 3, data)).all()
+
+
+@pytest.mark.parametrize("entry", [OCEAN, WAVES], ids=lambda entry: entry.name)
+def test_a_shard_is_the_one_that_zarr_python_writes_to_the_byte(tmp_path: Path, entry) -> None:
+    codec = shards.Shards(entry, small.SYSTEM, small.CYCLE, small.facts())
+    for path, data in codec.metadata.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    for item in entry.variables:
+        array = zarr.open_array(tmp_path / item.name, mode="r+")
+        values = np.random.default_rng(0).random((1, *array.shape[1:]), dtype=np.float32)
+        array[2:3] = values
+        with ThreadPoolExecutor(3) as pool:
+            assert codec.encode(item.name, 2, values, pool.map) == codec.encode(item.name, 2, values)
+        assert codec.encode(item.name, 2, values) == (tmp_path / codec.path(item.name, 2)).read_bytes()
+
+
+@pytest.mark.parametrize(("shape", "kind"), [((1, 5, 6), "float32"), ((1, 5, 7), "float64"), ((2, 5, 7), "float32")])
+def test_what_is_not_one_lead_day_of_the_grid_is_not_encoded(shape: tuple[int, ...], kind: str) -> None:
+    codec = shards.Shards(WAVES, small.SYSTEM, small.CYCLE, small.facts())
+    with pytest.raises(ValueError, match=r"needs float32 \(1, 5, 7\)"):
+        codec.encode("swh", 0, np.zeros(shape, dtype=kind))
 
 
 def test_the_metadata_of_all_lead_days_is_there_before_the_first_field(folder_store: Store) -> None:
