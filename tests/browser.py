@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from debian import program
+import debian
 from playwright.sync_api import BrowserContext, Page, Request, sync_playwright
 
 from pipeline.store import Store
@@ -45,7 +45,7 @@ class Watched:
 @contextmanager
 def chromium(width: int = 1400, height: int = 900, **options: object) -> Iterator[BrowserContext]:
     """A fresh browser with a profile of its own; ended, and its profile gone, at the end."""
-    path = program("chromium", "chromium")
+    path = debian.program("chromium", "chromium")
     with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as folder, sync_playwright() as by:
         context = by.chromium.launch_persistent_context(
             folder, executable_path=path, headless=True, args=ARGUMENTS, chromium_sandbox=False,
