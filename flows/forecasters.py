@@ -16,6 +16,7 @@ from pipeline.contracts import InitialState
 from pipeline.errors import UsageError
 from pipeline.forecast import Forecaster, Persistence
 from pipeline.marks import Mark
+from pipeline.output_gate.judging import Judge
 from pipeline.settings import Settings
 from pipeline.store import ObjectRecord
 
@@ -90,4 +91,5 @@ def stream(
         return edition.write(
             stages.edition(run, state, forecaster, left_out), state, forecaster, inputs_digest=inputs_digest,
             restart_every_days=settings.restart_every_days, queue_days=settings.queue_days, progress=progress,
+            judge=Judge(run.opened, run.of, run.start, run.revision),
         )  # fmt: skip

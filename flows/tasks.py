@@ -16,6 +16,7 @@ from flows.holding import alive
 from flows.stages import Run
 from pipeline import foresight, initialise, marks, publish, report, staged
 from pipeline.contracts import Gridded
+from pipeline.edition import labelled
 from pipeline.errors import GomsError
 from pipeline.intake import FIRST, Choice
 from pipeline.marks import Mark
@@ -79,7 +80,7 @@ def draw_quicklooks(run: Run, written: Mark) -> Mark:
 def publish_edition(run: Run, initial: Mark, left_out: Mapping[str, str], written: tuple[Mark, ...]) -> Manifest:
     """Check, manifest, mark, latest."""
     state = stages.initial_state(run, initial)
-    made = stages.edition(run, state, forecasters.fitted(run, state), left_out)
+    made = labelled(stages.edition(run, state, forecasters.fitted(run, state), left_out))
     objects = [item for mark in written for item in mark.outputs]
     return stages.publication(run, objects, lambda: publish.publish(made, objects, created=now(), renew=alive))
 

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline import channels, provenance
-from pipeline.errors import ForecastRefused, GomsError, InputRefused
+from pipeline.errors import ForecastRefused, GomsError, InputRefused, Offence
 from pipeline.grids import Grid
 from pipeline.products import ProductEntry
 from pipeline.systems import System
@@ -34,6 +34,9 @@ Product = NewType("Product", xr.Dataset)
 
 ARRAYS = ("ocean", "waves", "biogeochemistry", "kuroshio")
 """Names of the forecaster's arrays: the numpy treaty (see ``forecast.Forecaster``)."""
+
+LEAKAGE = "land leakage"
+"""How a report names values on land, or none on the sea."""
 
 
 def ingested(dataset: xr.Dataset, kind: Kind) -> Ingested:
@@ -105,7 +108,7 @@ def forecast_day(arrays: Mapping[str, NDArray[np.float32]], lead_day: int, initi
     for name, values in arrays.items():
         if values.dtype != np.float32:
             raise _refused(ForecastRefused, f"{name} as float32", str(values.dtype), where)
-        _nan_exactly_on_land(values, masks[name], f"{name}, {where}", ForecastRefused)
+        _sea_alone(values, masks[name], name, where)
         fields[name] = ((f"{name}_channel", f"{name}_latitude", f"{name}_longitude"), values)
     time = initial["time"].values + np.timedelta64(lead_day, "D")
     return ForecastDay(xr.Dataset(fields, coords={"time": time, "lead_day": lead_day}))
@@ -156,6 +159,19 @@ def _field(field: xr.DataArray, name: str, dims: tuple[str, ...], where: str, ki
         raise _refused(kind, f"{name} as float32", str(field.dtype), where)
     if field.attrs.get("units") != entry.units:
         raise _refused(kind, f"{name} in {entry.units}", f"units {field.attrs.get('units')!r}", where)
+
+
+def _sea_alone(values: NDArray[np.float32], ocean: NDArray[np.bool_], name: str, where: str) -> None:
+    """Values on all of the sea and on none of the land; the refusal has the channel that is the most at fault."""
+    try:
+        _nan_exactly_on_land(values, ocean, f"{name}, {where}", ForecastRefused)
+    except ForecastRefused as refusal:
+        if values.shape == ocean.shape:
+            wrong = np.isfinite(values) != ocean
+            row = int(wrong.sum(axis=(1, 2)).argmax())
+            cells = float(wrong[row].sum())
+            refusal.offence = Offence(LEAKAGE, name, row, cells, 0.0, "cells", values[row], wrong[row])
+        raise
 
 
 def _mask_for(field: xr.DataArray, ocean_mask: NDArray[np.bool_] | None) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -13,14 +13,20 @@ from pipeline.contracts import ForecastDay, InitialState
 from pipeline.cycle import Cycle
 from pipeline.errors import ForecastRefused, StoreError
 from pipeline.forecast import Forecaster, Masks, forecast
+from pipeline.output_gate import report
+from pipeline.output_gate.judging import Judge
+from pipeline.output_gate.report import Report, Seen
 from pipeline.produce import Facts, produce
 from pipeline.products import ProductEntry
+from pipeline.shards import Shards
 from pipeline.store import ObjectRecord, Store
 from pipeline.systems import System
 from pipeline.writer import ProductWriter
 
 MANIFEST = "manifest.json"
 """Name of the object that makes a revision exist for readers."""
+ROOT = "zarr.json"
+"""Name of the object that has a product's global attributes."""
 
 
 class Edition(NamedTuple):
@@ -54,7 +60,7 @@ class Edition(NamedTuple):
 class Restart(BaseModel):
     """A lead day from which the rollout can go on, and every product object that was complete by then.
 
-    Holds for one ``inputs_digest`` alone.
+    Holds for one ``inputs_digest`` alone. ``seen``: what the output gate knew by then.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +68,7 @@ class Restart(BaseModel):
     lead_day: int
     state: ObjectRecord
     objects: tuple[ObjectRecord, ...]
+    seen: Seen | None = None
 
 
 def write(
@@ -74,32 +81,67 @@ def write(
     queue_days: int = 2,
     progress: Callable[[int], None] = lambda lead_day: None,
     masks: Masks | None = None,
+    judge: Judge | None = None,
 ) -> tuple[ObjectRecord, ...]:
     """Forecast and write every product of an edition; return the record of every object, sorted by path.
 
     Goes on after the newest restart state made from the same ``inputs_digest``, with the same bytes as if it never
     stopped; without one it clears what a stopped run left there. ``StoreError`` where the revision is published.
-    ``progress`` is called after each lead day is handed to the writers: renew the lock there.
+    ``progress`` is called after each lead day is handed to the writers: renew the lock there. ``judge`` looks at each
+    day before it is written; its report is one of the objects.
     """
     _check_unpublished(edition)
     restart = restart_of(edition, inputs_digest)
+    if judge is not None and restart is not None and restart.seen is None:
+        restart = None  # made without a judge, who must have seen every day
     if restart is None:
         edition.store.delete(edition.prefix)
     resume = None if restart is None else ForecastDay(staged.load(edition.store, restart.state.path))
     done = {} if restart is None else {item.path: item for item in restart.objects}
     writers: dict[str, ProductWriter] = {}
     with ExitStack() as stack:
+        if judge is not None:
+            stack.enter_context(judge.keeping())
+            if restart is not None and restart.seen is not None and resume is not None:
+                judge.go_on(restart.seen, resume)
         for day in forecast(initial, forecaster, edition.system, resume=resume, masks=masks):
             lead_day = int(day["lead_day"])
+            if judge is not None:
+                judge.look(day)
             if not writers:
                 writers = _open(edition, day, queue_days, stack)
             for entry in edition.entries:
                 writers[entry.name].write(produce(day, entry, edition.system, edition.cycle, edition.facts))
             if lead_day % restart_every_days == 0 and 0 < lead_day < edition.system.forecast_days:
-                _save_restart(edition, inputs_digest, day, done | _records(writers, drain=True))
+                _save_restart(edition, inputs_digest, day, done | _records(writers, drain=True), judge)
             progress(lead_day)
     done |= _records(writers, drain=False)
+    if judge is not None:
+        done |= {item.path: item for item in _judged(edition, judge)}
     return tuple(done[path] for path in sorted(done))
+
+
+def labelled(edition: Edition) -> Edition:
+    """The edition with what the output gate says of its products, as the report beside them has it."""
+    found = report.read(edition.store, edition.cycle, edition.facts.revision)
+    return edition if found is None else _with_labels(edition, found)
+
+
+def _judged(edition: Edition, judge: Judge) -> Iterator[ObjectRecord]:
+    """The judge's report, and the metadata of the products that it has something to say of."""
+    found, record = judge.close()
+    yield record
+    told = _with_labels(edition, found)
+    for entry in told.entries:
+        if entry.name in told.facts.labels:
+            metadata = Shards(entry, told.system, told.cycle, told.facts).metadata[ROOT]
+            yield told.store.write_bytes(f"{told.product_prefix(entry)}/{ROOT}", metadata)
+
+
+def _with_labels(edition: Edition, found: Report) -> Edition:
+    said = found.labels()
+    by_name = {entry.name: said[entry.state] for entry in edition.entries if entry.state in said}
+    return edition._replace(facts=edition.facts.model_copy(update={"labels": by_name}))
 
 
 def restart_of(edition: Edition, inputs_digest: str) -> Restart | None:
@@ -165,13 +207,15 @@ def _records(writers: Mapping[str, ProductWriter], *, drain: bool) -> dict[str, 
     return found
 
 
-def _save_restart(edition: Edition, inputs_digest: str, day: ForecastDay, objects: Mapping[str, ObjectRecord]) -> None:
+def _save_restart(
+    edition: Edition, inputs_digest: str, day: ForecastDay, objects: Mapping[str, ObjectRecord], judge: Judge | None
+) -> None:  # fmt: skip
     """State first, then the pointer to it, then the older states go: a kill between leaves a whole one."""
     lead_day = int(day["lead_day"])
     path = f"{_restart_prefix(edition)}/day-{lead_day:03d}.npz"
     restart = Restart(
         inputs_digest=inputs_digest, lead_day=lead_day, state=staged.save(edition.store, path, day),
-        objects=tuple(objects[name] for name in sorted(objects)),
+        objects=tuple(objects[name] for name in sorted(objects)), seen=None if judge is None else judge.seen,
     )  # fmt: skip
     edition.store.write_json(_pointer(edition), restart.model_dump(mode="json"))
     for older, _ in edition.store.objects(_restart_prefix(edition)):

@@ -13,7 +13,11 @@ GomsError
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class GomsError(Exception):
@@ -76,10 +80,33 @@ class InputRefused(GomsError):
         return _refused, (type(self), str(self.needed), dict(self.__dict__))
 
 
+class Offence(NamedTuple):
+    """The field behind a refusal, for its report and its picture.
+
+    ``check``: which look at it failed; ``array`` and ``row``: the channel of the forecaster's day; ``values`` and the
+    cells that are ``bad``, both (latitude, longitude).
+    """
+
+    check: str
+    array: str
+    row: int
+    value: float
+    threshold: float
+    units: str
+    values: NDArray[np.float32]
+    bad: NDArray[np.bool_]
+
+
 class ForecastRefused(GomsError):
-    """The forecast exists and must not be published."""
+    """The forecast exists and must not be published. ``offence``: the field it is about, where it is one."""
 
     exit_code = 5
+
+    def __init__(
+        self, needed: str, *, found: str, where: str, action: str, offence: Offence | None = None
+    ) -> None:  # fmt: skip
+        super().__init__(needed, found=found, where=where, action=action)
+        self.offence = offence
 
 
 class StoreError(GomsError):

@@ -62,7 +62,8 @@ class Facts(BaseModel):
     """What is true of one run and must be said on every product. No wall clock: equal facts, equal bytes.
 
     ``left_out``: products of the system that this run cannot have, by name, each with its reason.
-    ``superseding``: why this revision was made over one that was published; empty for a first one.
+    ``superseding``: why this revision was made over one that was published; empty for a first one. ``labels``: what
+    the output gate has to say of a product, by name. ``skill``: how good its forecasts were lately, by product.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,12 +75,14 @@ class Facts(BaseModel):
     inputs: tuple[InputRecord, ...]
     left_out: dict[str, str] = Field(default_factory=dict)
     superseding: str = ""
+    labels: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     publisher: Publisher = Publisher()
 
     def degraded(self, entry: ProductEntry) -> tuple[str, ...]:
-        """Why a product is less than its system asks for: the reasons of the inputs it is made from."""
+        """Why a product is less than its system asks for: the reasons of its inputs, and what the output gate says."""
         records = [record for record in self.inputs if record.kind in _DEPENDS_ON[entry.state]]
-        return tuple(dict.fromkeys(record.degraded for record in records if record.degraded))
+        reasons = [record.degraded for record in records if record.degraded]
+        return tuple(dict.fromkeys((*reasons, *self.labels.get(entry.name, ()))))
 
 
 def facts(
