@@ -20,9 +20,11 @@ from browser import Watched
 from playwright.sync_api import BrowserContext
 from s3_server import BUCKET, S3Server
 from test_s3_policies import script
+from typer.testing import CliRunner, Result
 
 from flows import viewing
-from pipeline import freshness, latest, view
+from flows.cli import app
+from pipeline import freshness, latest, systems, view
 from pipeline.store import Store
 from pipeline.verify import Row
 from tests import published
@@ -393,6 +395,21 @@ def test_a_folder_is_served_to_browsers_of_this_machine(chromium: BrowserContext
             "/small/view/%2e%2e/runs/secret.json",
         ):
             assert httpx.get(f"{address}{private}").status_code == 404
+
+
+def test_the_command_says_where_the_page_lies(
+    own_cycle: Store, site: Site, s3_keys: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systems, "SYSTEMS", (*systems.SYSTEMS, small.SYSTEM))
+    absent = _goms("view", "--system", "small", "--store", own_cycle.uri)
+    assert (absent.exit_code, "goms run yesterday --system small" in absent.stderr) == (6, True)
+    view.refresh(own_cycle, small.SYSTEM)
+    assert own_cycle.address("small/view/index.html") in _goms("view", "-s", "small", "--store", own_cycle.uri).stdout
+    assert _goms("view", "-s", "small", "--store", site.store.uri).stdout.strip() == site.address
+
+
+def _goms(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
 
 
 @pytest.mark.parametrize("path", ["a/latest.json/x", "a/runs/x", "a/../b/view/x", "a//view/x", "view/x", "a/viewer/x"])

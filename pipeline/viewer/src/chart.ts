@@ -6,8 +6,7 @@ export interface Chart {
   lines: Line[]; across: string; up: string; words: string;
   /** `down`: the first number of a point is drawn downwards (depths). */
   down?: boolean;
-  now?: number; dotsAlone?: boolean; logarithmic?: boolean; range?: [number, number]; fromZero?: boolean; height?: number; whole?: boolean;
-  say(value: number): string;
+  now?: number; dotsAlone?: boolean; fromZero?: boolean; height?: number; whole?: boolean;
 }
 
 const NS = "http://www.w3.org/2000/svg";
@@ -20,6 +19,9 @@ function make(name: string, attributes: Record<string, string | number>, text?: 
   return element;
 }
 
+/** A tick's number as it is. */
+export const round = (at: number) => String(+at.toPrecision(6)).replace("-", "−");
+
 /** The chart as an element. Points without a number are left out; a line is broken there. */
 export function chart(made: Chart): SVGElement {
   const height = made.height ?? (made.down ? 230 : 170);
@@ -28,30 +30,29 @@ export function chart(made: Chart): SVGElement {
   if (points.length === 0) return svg;
   const along = (made.lines[0].points).map(([at]) => at).concat(made.now ?? []);
   const values = points.map(([, value]) => value);
-  const [first, last] = made.range ?? [Math.min(...along, ...points.map(([at]) => at)), Math.max(...along, ...points.map(([at]) => at))];
+  const [first, last] = [Math.min(...along, ...points.map(([at]) => at)), Math.max(...along, ...points.map(([at]) => at))];
   let low = Math.min(...values), high = Math.max(...values);
   if (made.fromZero) low = Math.min(0, low);
-  const change = made.logarithmic && low > 0 ? Math.log10 : (value: number) => value;
-  const pad = (change(high) - change(low)) * 0.06 || Math.abs(high) * 0.02 || 0.5;
-  const floor = made.fromZero && low === 0 ? 0 : change(low) - pad, ceiling = change(high) + pad;
+  const pad = (high - low) * 0.06 || Math.abs(high) * 0.02 || 0.5;
+  const floor = made.fromZero && low === 0 ? 0 : low - pad, ceiling = high + pad;
   const box = { left: 46, right: WIDTH - 12, top: 10, bottom: height - 34 };
-  const share = (value: number) => (change(value) - floor) / (ceiling - floor || 1);
+  const share = (value: number) => (value - floor) / (ceiling - floor || 1);
   const part = (at: number) => (at - first) / (last - first || 1);
   const place = ([at, value]: [number, number]): [number, number] => made.down
     ? [box.left + share(value) * (box.right - box.left), box.top + part(at) * (box.bottom - box.top)]
     : [box.left + part(at) * (box.right - box.left), box.bottom - share(value) * (box.bottom - box.top)];
-  const ticks = made.logarithmic && low > 0 ? [low, Math.sqrt(low * high), high] : even(floor, ceiling, 4);
+  const ticks = even(floor, ceiling, 4);
   const marks = even(first, last, made.down ? 5 : 6).filter((at) => !made.whole || Number.isInteger(at));
   const [upright, flat] = made.down ? [ticks, marks] : [marks, ticks];
   for (const at of upright) {
     const [x] = made.down ? place([first, at]) : place([at, low]);
     svg.append(make("line", { x1: x, x2: x, y1: box.top, y2: box.bottom, class: "grid" }),
-      make("text", { x, y: box.bottom + 14, "text-anchor": "middle" }, made.down ? made.say(at) : String(at).replace("-", "−")));
+      make("text", { x, y: box.bottom + 14, "text-anchor": "middle" }, round(at)));
   }
   for (const at of flat) {
     const [, y] = made.down ? place([at, low]) : place([first, at]);
     svg.append(make("line", { x1: box.left, x2: box.right, y1: y, y2: y, class: "grid" }),
-      make("text", { x: box.left - 6, y: y + 4, "text-anchor": "end" }, made.down ? String(at) : made.say(at)));
+      make("text", { x: box.left - 6, y: y + 4, "text-anchor": "end" }, round(at)));
   }
   svg.append(make("text", { x: (box.left + box.right) / 2, y: height - 5, "text-anchor": "middle", class: "axis" }, made.down ? made.up : made.across));
   if (made.now !== undefined && !made.down) {

@@ -1,5 +1,5 @@
 // The page: what is chosen, what is read for it, what is shown.
-import { chart, table, type Chart } from "./chart";
+import { chart, round, table, type Chart } from "./chart";
 import { scale, type Scale } from "./colours";
 import { WorldMap, type Cell } from "./map";
 import { about, banners, by, cycles, element, skill } from "./panels";
@@ -149,11 +149,13 @@ class Page {
     level.setAttribute("aria-valuetext", depth);
     for (const radio of document.querySelectorAll<HTMLElement>("#variables [role=radio], #products [role=radio]")) {
       const on = radio.dataset.name === (radio.parentElement!.id === "products" ? this.name : this.variable);
+      if (on && radio.getAttribute("aria-checked") !== "true") inSight(radio);
       radio.setAttribute("aria-checked", String(on));
       radio.tabIndex = on ? 0 : -1;
     }
     by("map").setAttribute("aria-label", `Map of ${entry.title}${depth ? `, ${depth}` : ""}, day ${lead}`);
-    const hash = new URLSearchParams({ product: this.name, variable: this.variable, ...(this.deep ? { depth: String(product.depths[this.level]) } : {}), day: String(lead),
+    const old = this.contents.cycles.some((item) => item.cycle > this.manifest.cycle);
+    const hash = new URLSearchParams({ ...(old ? { cycle: this.manifest.cycle } : {}), product: this.name, variable: this.variable, ...(this.deep ? { depth: String(product.depths[this.level]) } : {}), day: String(lead),
       ...(this.point ? { point: `${product.latitude[this.point.row]},${product.longitude[this.point.column]}` } : {}) });
     if (!this.playing) history.replaceState(null, "", `#${hash}`);
     if (!anew) return;
@@ -162,7 +164,7 @@ class Page {
     bar.setAttribute("aria-label", `Colours from ${words.figure(colours!.low, 3)} to ${words.value(colours!.high, entry, 3)}`);
     by("limits").textContent = colours!.words;
     by("ticks").replaceChildren(...colours!.ticks.map((at) => {
-      const tick = element("span", "", words.figure(at, 3).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""));
+      const tick = element("span", "", round(at));
       tick.style.left = `${100 * colours!.place(at)}%`;
       return tick;
     }));
@@ -255,27 +257,29 @@ class Page {
     const leads = product.times.map((_, index) => index);
     const series: number[] = leads.map(() => NaN);
     let done = 0;
-    const profiling = deep ? product.profile(variable, lead, at) : Promise.resolve<number[]>([]);
+    const running = this.playing > 0; // its days go by: the profile stays that of the day it names
+    const profiling = deep && !running ? product.profile(variable, lead, at) : Promise.resolve<number[]>([]);
     await fewAtATime(leads, 4, async (day) => {
       series[day] = (await product.field(variable, day, level))[at];
       if (current() && ++done < leads.length) by("point-progress").textContent = `${entry.title}: reading day ${done} of ${leads.length - 1}…`;
     });
     const profile = await profiling;
     if (!current() || lead !== this.lead) return;
-    const unit = words.units(entry), say = (value: number) => words.figure(value, 3).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+    const unit = words.units(entry);
     by("point-progress").textContent = `${entry.title}${deep ? `, ${words.depth(product.depths[level])}` : ""}, day ${lead}`;
     const low = Math.min(...series), high = Math.max(...series);
     const between = `between ${words.figure(low, digits)} and ${words.value(high, entry, digits)}`;
     by("series-title").textContent = `${leads.length - 1} days${unit ? `, ${unit}` : ""}`;
     const drawn_: Chart = { lines: [{ name: entry.title, points: leads.map((day) => [day, series[day]]), look: "own" }], now: lead, whole: true,
-      across: `days after ${words.shortDay(product.times[0])}`, up: unit, say, dotsAlone: entry.circular, words: `${entry.title} over ${leads.length - 1} days, ${between}.` };
+      across: `days after ${words.shortDay(product.times[0])}`, up: unit, dotsAlone: entry.circular, words: `${entry.title} over ${leads.length - 1} days, ${between}.` };
     by("series").replaceChildren(chart(drawn_));
+    if (running) return;
     const wet = product.depths.map((metres, index): [number, number] => [metres, profile[index]]).filter(([, value]) => Number.isFinite(value));
     by("profile-part").hidden = !deep;
     by("profile-title").textContent = `Depth profile on day ${lead}${unit ? `, ${unit}` : ""}`;
     if (deep) {
       const deepest = wet[wet.length - 1]?.[0] ?? 0;
-      by("profile").replaceChildren(chart({ lines: [{ name: entry.title, points: wet, look: "own" }], down: true, across: "depth, m", up: `${unit || "value"} · depth in m downwards`, say,
+      by("profile").replaceChildren(chart({ lines: [{ name: entry.title, points: wet, look: "own" }], down: true, across: "depth, m", up: `${unit || "value"} · depth in m downwards`,
         words: `${entry.title} from the surface to ${deepest} m on day ${lead}: ${words.figure(wet[0]?.[1] ?? NaN, digits)} to ${words.value(wet[wet.length - 1]?.[1] ?? NaN, entry, digits)}.` }));
     }
     const tables = [table(`${entry.title} by day`, [["Day", "Date", unit || "value"], ...leads.map((day) => [day, words.shortDay(product.times[day]), words.figure(series[day], digits)])],
@@ -317,7 +321,9 @@ class Page {
     else button.setAttribute("aria-pressed", "false");
     by("play-icon").textContent = still.matches ? "▷" : "▶";
     by("play-word").textContent = still.matches ? "Next day" : "Play";
-    if (was) this.say(false);
+    if (!was) return;
+    this.say(false);
+    if (this.point) void guarded(() => this.fill(this.point!, false));
   }
 }
 
@@ -325,6 +331,12 @@ function brief(title: string): string {
   const known: [RegExp, string][] = [[/temperature/i, "Temperature"], [/salinity/i, "Salinity"], [/eastward.*velocity/i, "Eastward current"], [/northward.*velocity/i, "Northward current"],
     [/surface height/i, "Sea level"], [/significant height/i, "Wave height"], [/wave period/i, "Wave period"], [/wave direction/i, "Wave direction"], [/mixed layer/i, "Mixed layer"], [/total chlorophyll/i, "Chlorophyll"]];
   return known.find(([pattern]) => pattern.test(title))?.[1] ?? title.replace(/ expressed as chlorophyll| concentration/i, "").replace(/^Dissolved iron/, "Iron");
+}
+
+/** Moves a row of choices sideways until this one is seen. */
+function inSight(choice: HTMLElement): void {
+  const row = choice.parentElement!, left = choice.offsetLeft - row.offsetLeft;
+  if (left < row.scrollLeft || left + choice.offsetWidth > row.scrollLeft + row.clientWidth) row.scrollLeft = left - 24;
 }
 
 let saying = 0;

@@ -24,8 +24,8 @@ export function banners(contents: Contents, manifest: Manifest, product: string)
     const list = element("ul", "", ...reasons.map((reason) => element("li", "", reason)), ...others.map((reason) => element("li", "", `elsewhere in this forecast: ${reason}`)));
     made.push(element("div", "banner degraded", element("strong", "", reasons.length ? "Degraded: this product is less than it should be." : "Degraded, though not this product."), list));
   }
-  const newest = contents.cycles[0];
-  if (newest && (newest.cycle !== manifest.cycle || newest.revision !== manifest.revision))
+  const newer = contents.cycles.some((item) => item.cycle > manifest.cycle || (item.cycle === manifest.cycle && item.revision > manifest.revision));
+  if (newer)
     made.push(element("div", "banner old", element("strong", "", "An earlier forecast."), " A newer one is in the list below."));
   by("banners").replaceChildren(...made);
 }
@@ -145,14 +145,14 @@ export async function skill(contents: Contents, product: string, variable: strin
     const found = rows.filter((row) => row.lead_day === lead && row.acc !== null).map((row) => row.acc!);
     return [lead, found.length ? found.reduce((one, two) => one + two, 0) / found.length : NaN];
   });
-  const unit = units(entry), say = (value: number) => figure(value, 2);
+  const unit = units(entry);
   const count = `${editions.length} ${editions.length === 1 ? "forecast" : "forecasts"}`;
   const better = lines[1] ? lines[0].points.filter(([, value], index) => value < lines[1].points[index][1]).length : 0;
   const verdict = `better than persistence at ${better} of ${leads.length} lead days`;
   by("skill-words").textContent = `${entry.title}, all depths and all of the product's sea, ${count} scored: ${verdict}.`;
-  const error = chart({ lines, across: "lead day", up: unit, say, fromZero: true, whole: true,
+  const error = chart({ lines, across: "lead day", up: unit, fromZero: true, whole: true,
     words: `Root mean square error by lead day, ${count}: ${verdict}.` });
-  const agree = chart({ lines: [{ name: "anomaly correlation", points: correlation, look: "own" }], across: "lead day", up: "", say, whole: true,
+  const agree = chart({ lines: [{ name: "anomaly correlation", points: correlation, look: "own" }], across: "lead day", up: "", whole: true,
     fromZero: true, words: "Anomaly correlation by lead day; one is perfect." });
   by("skill-charts").replaceChildren(
     element("figure", "", element("figcaption", "", `Root mean square error${unit ? `, ${unit}` : ""}`), error, key(lines)),

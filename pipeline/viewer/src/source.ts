@@ -158,7 +158,10 @@ export class Product {
     return Math.max(3, Math.min(8, Math.round((bits + 1) * Math.log10(2))));
   }
 
-  /** One level of one lead day, latitude by latitude from the south: the shard's index and one chunk of it. */
+  /**
+   * One level of one lead day, latitude by latitude from the south: the shard's index and one chunk of it, or the
+   * whole shard where there is but one chunk in it.
+   */
   field(variable: string, lead: number, level: number): Promise<Field> {
     const key = `${variable}/${lead}/${level}`;
     let found = this.fields.get(key);
@@ -187,9 +190,10 @@ export class Product {
 
   private async read(variable: string, lead: number, level: number): Promise<Field> {
     const array = await this.array(variable);
-    const where = array.shape.length === 4 ? [lead, level, null, null] : [lead, null, null];
-    const found = await zarr.get(array, where as (number | null)[]);
-    return found.data as Field;
+    const deep = array.shape.length === 4;
+    const where = (deep ? [lead, level, null, null] : [lead, null, null]) as (number | null)[];
+    const take = async () => (await zarr.get(array, where)).data as Field;
+    return deep ? take() : this.objects.together(`/${variable}/c/${lead}/0/0`, take);
   }
 }
 

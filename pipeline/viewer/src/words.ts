@@ -46,5 +46,5 @@ export const depth = (metres: number) => (metres === 0 ? "surface" : `${+metres.
 
 /** Hours as people say them. */
 export function age(hours: number): string {
-  return hours < 1 ? "of the start itself" : hours < 72 ? `${+hours.toFixed(0)} h` : `${+(hours / 24).toFixed(1)} days`;
+  return hours < 72 ? `${+hours.toFixed(0)} h` : `${+(hours / 24).toFixed(1)} days`;
 }
