@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 from flows import clock, forecasters, holding, logs, sensing, stages, tasks, traces
 from flows.progress import progress
 from flows.stages import Run
-from pipeline import judgement, marks, publish, systems
+from pipeline import judgement, marks, publish, sources, systems
 from pipeline.errors import InputUnavailable, UsageError
 from pipeline.journal import Event
 from pipeline.marks import Mark
@@ -63,6 +63,7 @@ def daily(
 def asked(day: str, system: str, inputs: str | None, store: str | None, forecaster: str, seed: int) -> Run:
     """What a person or a schedule asks for, with what the settings say."""
     settings, entry = Settings(), systems.system(system)
+    sources.refuse_unread(entry, inputs)
     return Run(
         system=system, cycle=clock.cycle_of(entry, day).key, store=Store(store or settings.store).uri,
         inputs=inputs or settings.inputs, forecaster=forecaster, seed=seed,

@@ -14,7 +14,7 @@ from flows import clock
 from flows.progress import PROGRESS, Progress
 from flows.server import prepared, serving
 from flows.stages import Run
-from pipeline import edition, publish, scores, systems
+from pipeline import edition, publish, scores, sources, systems
 from pipeline.cycle import Cycle
 from pipeline.errors import StoreError, UsageError
 from pipeline.latest import latest
@@ -45,7 +45,7 @@ class Request(NamedTuple):
 
 def run(request: Request, *, debug: bool) -> None:
     """Run a cycle and say where everything is."""
-    systems.system(request.system)
+    sources.refuse_unread(systems.system(request.system), request.inputs)
     PROGRESS.set(Progress())
     with serving(Settings(), debug=debug):
         from flows.daily import daily

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple, Protocol
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.errors import UsageError
 from pipeline.grids import Grid
 from pipeline.provenance import FileRecord
-from pipeline.systems import Ladder, Rung
+from pipeline.systems import Ladder, Rung, System
 from pipeline.variables import Kind
 
 
@@ -163,3 +164,13 @@ def in_order(ladder: Ladder, inputs: str | None, sources: Mapping[str, Source] =
     if inputs is None:
         return ladder.rungs
     return tuple(sorted(ladder.rungs, key=lambda rung: not getattr(sources.get(rung.source), "reads_inputs", False)))
+
+
+def refuse_unread(system: System, inputs: str | None) -> None:
+    """``UsageError`` where files are named for a system that reads none: they would be passed over in silence."""
+    rungs = (rung for ladder in system.ladders for rung in ladder.rungs)
+    if inputs is not None and not any(getattr(SOURCES.get(rung.source), "reads_inputs", False) for rung in rungs):
+        raise UsageError(
+            "a system that reads files", found=f"{system.name}, which reads none", where="--inputs",
+            action="leave --inputs out, or name a system that is made from archives (--system)",
+        )  # fmt: skip
