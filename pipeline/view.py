@@ -66,7 +66,7 @@ def refresh(store: Store, system: System) -> tuple[str, ...]:
     told = editions(store, system.name)
     if not told and not sizes:
         return ()
-    bundle = {path.name: path.read_bytes() for path in sorted(BUILT.iterdir()) if path.name not in UNPUBLISHED}
+    bundle = _built()
     page = bundle.pop(PAGE)
     changed = [name for name, data in bundle.items() if _put_asset(store, f"{prefix(system.name)}/{name}", data, sizes)]
     last = {CONTENTS: to_json(contents(system, told)), PAGE: page}
@@ -98,6 +98,15 @@ def contents(system: System, told: list[Told]) -> dict[str, Any]:
         "variables": [{"name": name} | _drawn(item) for name, item in variables.items()],
         "cycles": [item.model_dump(mode="json") for item in told],
     } | _colours(variables.values())  # fmt: skip
+
+
+def _built() -> dict[str, bytes]:
+    """The files of the page as this version ships them."""
+    if not (BUILT / PAGE).is_file():
+        raise StoreError(
+            "the page as it ships", found=f"no {PAGE}", where=str(BUILT), action="install goms again, or npm run build"
+        )
+    return {path.name: path.read_bytes() for path in sorted(BUILT.iterdir()) if path.name not in UNPUBLISHED}
 
 
 def _drawn(item: Variable) -> dict[str, Any]:

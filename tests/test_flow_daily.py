@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 from journeys import Goms, Here, contents, finish, stop_when
 
-from pipeline import cycle, lock, publish
+from pipeline import cycle, lock, publish, view
 from pipeline.latest import latest
 from pipeline.store import Store
 
@@ -44,6 +44,22 @@ def test_a_run_publishes_and_a_second_run_leaves_every_byte(goms: Goms, here: He
     assert second.code == 0, second.err
     assert "was published before: nothing to do" in second.out
     assert contents(any_store, "small-sea/cycles") | contents(any_store, "small-sea/latest.json") == before
+
+
+def test_a_page_that_cannot_be_put_keeps_nothing_from_readers_and_the_next_run_puts_it(
+    here: Here, first_day: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, published = "small-sea/view/index.html", contents(first_day, "small-sea/cycles")
+    assert first_day.exists(page), "a run puts it"
+    first_day.delete("small-sea/view")
+    with monkeypatch.context() as patch:
+        patch.setattr(view, "BUILT", Path(first_day.address("nowhere")))
+        failed = here.run(FIRST, first_day)
+    assert (failed.code, first_day.exists(page)) == (0, False)
+    assert "the page to look at was not refreshed" in failed.out + failed.err
+    assert here.run(FIRST, first_day).code == 0
+    assert first_day.exists(page)
+    assert contents(first_day, "small-sea/cycles") == published
 
 
 def test_what_is_published_opens_and_is_the_days_ocean_held(both_days: tuple[Store, Store]) -> None:

@@ -180,7 +180,7 @@ class Page {
         made.dataset.name = name;
         made.setAttribute("role", "radio");
         made.setAttribute("aria-checked", "false");
-        if (title !== text) made.setAttribute("aria-label", title);
+        if (title !== text) made.setAttribute("aria-label", `${text}: ${title}`);
         made.tabIndex = -1;
         made.addEventListener("click", () => pick(name));
         return made;
