@@ -67,6 +67,7 @@ function twoDigits(value: number, round: (value: number) => number): number {
 
 /** Round numbers between two, both included where they are round. */
 export function even(low: number, high: number, most = 7): number[] {
+  if (!(high > low)) return [low];
   const size = step(high - low, most);
   const first = Math.ceil(low / size - 1e-9);
   const count = Math.floor(high / size + 1e-9) - first + 1;

@@ -1,5 +1,5 @@
 // The map: a field as pixels, degrees around it, a crosshair that pointer and keys move.
-import { even, pixel, type Scale } from "./colours";
+import { pixel, type Scale } from "./colours";
 import type { Field } from "./source";
 
 export interface Cell { row: number; column: number }
@@ -10,6 +10,7 @@ const MOST_ZOOM = 12;
 /** A map of one grid. Columns are drawn from the seam on where the grid goes round the globe. */
 export class WorldMap {
   private picture = document.createElement("canvas");
+  private coast = new Path2D();
   private rows = 0;
   private columns = 0;
   private first = 0;
@@ -80,6 +81,7 @@ export class WorldMap {
       }
     }
     this.picture.getContext("2d")!.putImageData(image, 0, 0);
+    this.coast = this.outline(pixels, land);
     this.draw();
   }
 
@@ -104,9 +106,25 @@ export class WorldMap {
     pen.imageSmoothingEnabled = false;
     const span = 1 / this.zoom;
     pen.drawImage(this.picture, this.left * this.columns, this.top * this.rows, span * this.columns, span * this.rows, 0, 0, width, height);
+    const [wider, taller] = [this.zoom * width, this.zoom * height], placed = new Path2D();
+    placed.addPath(this.coast, new DOMMatrix([wider / this.columns, 0, 0, taller / this.rows, -this.left * wider, -this.top * taller]));
+    [pen.strokeStyle, pen.lineWidth] = ["rgb(60 58 52 / .75)", 0.8];
+    pen.stroke(placed);
     this.degrees(pen, width, height);
     if (this.marked) this.mark(pen, this.at(this.marked));
     if (this.cursor && (document.activeElement === this.canvas || this.pointers.size)) this.cross(pen, this.at(this.cursor), width, height);
+  }
+
+  /** The edges between cells with and without a value, in cells. */
+  private outline(pixels: Uint32Array, land: number): Path2D {
+    const path = new Path2D(), { rows, columns } = this;
+    for (let row = 0; row < rows; row++)
+      for (let column = 0; column < columns; column++) {
+        const here = pixels[row * columns + column] === land;
+        if (column + 1 < columns && here !== (pixels[row * columns + column + 1] === land)) { path.moveTo(column + 1, row); path.lineTo(column + 1, row + 1); }
+        if (row + 1 < rows && here !== (pixels[(row + 1) * columns + column] === land)) { path.moveTo(column, row + 1); path.lineTo(column + 1, row + 1); }
+      }
+    return path;
   }
 
   private get size(): { width: number; height: number } {
@@ -130,11 +148,13 @@ export class WorldMap {
       pen.fillText(text, x, y);
       pen.lineWidth = 1;
     };
-    const sizes = [1, 2, 5, 10, 30, 60];
+    const sizes = [0.5, 1, 2, 5, 10, 15, 20, 30, 60];
     const pick = (span: number, most: number) => sizes.find((size) => span / size <= most) ?? 60;
     const across = pick(east - west, width / 90), up = pick(north - south, height / 60);
-    const lines = (low: number, high: number, size: number) => even(Math.ceil(low / size) * size, Math.floor(high / size) * size, 400)
-      .filter((at) => Math.abs(at / size - Math.round(at / size)) < 1e-6);
+    const lines = (low: number, high: number, size: number) => {
+      const first = Math.ceil(low / size);
+      return Array.from({ length: Math.max(0, Math.floor(high / size) - first + 1) }, (_, index) => (first + index) * size);
+    };
     pen.strokeStyle = "rgb(20 30 40 / .16)";
     for (const at of lines(west, east, across)) {
       const x = ((at - west) / (east - west)) * width;
