@@ -66,12 +66,13 @@ def steps(run: Run, start_again_from: str | None) -> list[Step]:
 
 
 def _after(run: Run, start_again_from: str | None, forecast_stands: bool) -> Iterable[Step]:
-    without = stages.without(run, "quicklooks")
-    if without is not None:
-        yield Step("quicklooks", LEFT_OUT, without)
-    else:
-        made_from = [_mark(run, "forecast").outputs_digest] if forecast_stands else []
-        yield _step(run, "quicklooks", start_again_from, forecast_stands, made_from)
+    outputs = [_mark(run, "forecast").outputs_digest] if forecast_stands else []
+    for stage, wanted in (("quicklooks", ()), ("series", run.of.series)):
+        without = stages.without(run, stage)
+        if without is not None:
+            yield Step(stage, LEFT_OUT, without)
+        elif stage != "series" or wanted:
+            yield _step(run, stage, start_again_from, forecast_stands, [*outputs, *wanted])
     yield Step("publish", DONE, "checked anew before every publication")
 
 

@@ -14,7 +14,7 @@ from flows import forecasters, logs, stages, taking
 from flows.clock import now
 from flows.holding import alive
 from flows.stages import Run
-from pipeline import foresight, initialise, marks, publish, report, staged
+from pipeline import foresight, initialise, marks, publish, report, series, staged
 from pipeline.contracts import Gridded
 from pipeline.edition import labelled
 from pipeline.errors import GomsError
@@ -72,6 +72,19 @@ def draw_quicklooks(run: Run, written: Mark) -> Mark:
         return Mark(stage="quicklooks", inputs_digest=written.outputs_digest, outputs=())
     return stages.once(run, "quicklooks", [written.outputs_digest], lambda _: report.quicklooks(
         run.opened, run.of, run.start, run.revision))  # fmt: skip
+
+
+@task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD,
+      task_run_name="lay out the series")  # fmt: skip
+def lay_out_series(run: Run, initial: Mark, left_out: Mapping[str, str], written: Mark) -> Mark:
+    """The products a second time, for series at a point, where the system has them."""
+    if not run.of.series or stages.without(run, "series"):
+        run.opened.delete(f"{run.start.revision_prefix(run.revision)}/{series.FOLDER}")  # of a run that began them
+        return Mark(stage="series", inputs_digest=written.outputs_digest, outputs=())
+    state = stages.initial_state(run, initial)
+    made = labelled(stages.edition(run, state, forecasters.fitted(run, state), left_out))
+    return stages.once(run, "series", [written.outputs_digest, *run.of.series], lambda _: series.lay_out(
+        made, written.outputs, alive))  # fmt: skip
 
 
 @task(cache_policy=NO_CACHE, retry_condition_fn=may_pass, retry_delay_seconds=PAUSES, retry_jitter_factor=SPREAD,

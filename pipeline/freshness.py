@@ -144,7 +144,8 @@ def without_places(reason: str) -> str:
 def stages_of(system: System) -> tuple[str, ...]:
     """The stages a cycle of a system can have, in order."""
     kinds = {ladder.kind.value for ladder in system.ladders}
-    return tuple(stage for stage in STAGES if stage in kinds or stage in STAGES[STAGES.index("initialise") :])
+    made = [stage for stage in STAGES[STAGES.index("initialise") :] if stage != "series" or system.series]
+    return tuple(stage for stage in STAGES if stage in kinds or stage in made)
 
 
 def _newest(start: Cycle, revision: int, line: Headline | None, moment: datetime) -> Newest:

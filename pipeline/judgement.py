@@ -13,7 +13,7 @@ from pipeline.errors import CycleHeld, UsageError
 from pipeline.journal import Event, Note
 from pipeline.store import Store, parsed, to_json
 
-OPTIONAL_STAGES = ("waves", "biogeochemistry", "forcing", "quicklooks")
+OPTIONAL_STAGES = ("waves", "biogeochemistry", "forcing", "quicklooks", "series")
 """Stages a forecast can be published without: their product is left out and the manifest says why. Without ``forcing``,
 which has no product, no weather forecast is used: the forcing relaxes, and the products say why."""
 

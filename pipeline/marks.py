@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.cycle import Cycle
 from pipeline.store import ObjectRecord, Store, to_json
 
-STAGES = ("ocean", "surface", "waves", "biogeochemistry", "forcing", "initialise", "forecast", "quicklooks", "publish")
+STAGES = ("ocean", "surface", "waves", "biogeochemistry", "forcing", "initialise", "forecast", "quicklooks", "series",
+          "publish")  # fmt: skip
 """The stages that leave a mark, in order."""
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import xarray as xr
 
 from pipeline.errors import StoreError, UsageError
 from pipeline.opened import opened
 from pipeline.public import Published, find
+from pipeline.series import path_of
+
+Layout = Literal["maps", "series"]
+"""How the same values lie there: a level of a lead day together, or all lead days and depths of a few cells."""
 
 
 def open_forecast(
     where: str | Path,
     product: str = "ocean",
     *,
+    layout: Layout = "maps",
     system: str | None = None,
     cycle: str | None = None,
     signed: bool = False,
@@ -22,14 +28,16 @@ def open_forecast(
     """A product of the latest forecast, or of a cycle, as a dataset of dask arrays; nothing of the fields is read.
 
     ``where``: ``s3://bucket/prefix``, ``http(s)://...`` or a folder: the store, the system's folder in it, or an
-    edition's. ``system``: which, where the store has several. ``cycle``: ``YYYY-MM-DD`` or ``YYYYMMDDTHH``.
-    ``signed``: ask S3 with your own keys. An object that is lost is an error when it is read, never missing values.
+    edition's. ``layout``: ``series`` reads all lead days and depths at a point in two requests and a map in thousands,
+    ``maps`` the other way round; the values are the same. ``system``: which, where the store has several. ``cycle``:
+    ``YYYY-MM-DD`` or ``YYYYMMDDTHH``. ``signed``: ask S3 with your own keys. An object that is lost is an error when
+    it is read, never missing values.
     ``StoreError`` where the forecast is not published or lacks the product, ``UsageError`` for what cannot be meant.
     """
-    return open_product(find(where, system=system, cycle=cycle, signed=signed), product)
+    return open_product(find(where, system=system, cycle=cycle, signed=signed), product, layout)
 
 
-def open_product(found: Published, product: str) -> xr.Dataset:
+def open_product(found: Published, product: str, layout: Layout = "maps") -> xr.Dataset:
     """A product of an edition; ``attrs`` say where it is, when it was made, and all that the product says itself."""
     manifest = found.manifest
     if product in manifest.facts.left_out:
@@ -42,7 +50,12 @@ def open_product(found: Published, product: str) -> xr.Dataset:
             f"a product of {manifest.system} {manifest.cycle}", found=repr(product), where=found.address,
             action=f"choose one of {', '.join(manifest.products)}",
         )  # fmt: skip
-    path = found.path(manifest.products[product].path)
+    if layout == "series" and not any(item.path.startswith(f"{path_of(product)}/") for item in manifest.objects):
+        raise UsageError(
+            f"{product} of {manifest.system} {manifest.cycle} laid out for series", found="its maps alone",
+            where=found.address, action='leave layout="series" out: the values are the same',
+        )  # fmt: skip
+    path = found.path(path_of(product) if layout == "series" else manifest.products[product].path)
     dataset = opened(found.store, path, chunks={})
     date = f"{manifest.created:%Y-%m-%dT%H:%M:%SZ}"
     return dataset.assign_attrs(date_created=date, edition=found.address)

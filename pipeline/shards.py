@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import google_crc32c
 import numcodecs.blosc  # type: ignore[import-untyped]
@@ -49,6 +49,16 @@ Chunk = NDArray[np.float32]
 Each = Callable[[Callable[[Chunk], bytes], Iterable[Chunk]], Iterable[bytes]]
 """``map``, or that of a pool of threads: compression leaves the interpreter's lock to others."""
 
+NOWHERE = np.uint64(2**64 - 1)
+"""In a shard's index: there is no such chunk."""
+
+
+class Blocks(NamedTuple):
+    """How an array is cut: what is compressed and read together, and what is one object."""
+
+    chunk: tuple[int, ...]
+    shard: tuple[int, ...]
+
 
 class Shards:
     """The objects of one product of one cycle, encoded and decoded in memory, one shard at a time."""
@@ -56,17 +66,7 @@ class Shards:
     def __init__(self, entry: ProductEntry, system: System, cycle: Cycle, facts: Facts) -> None:
         self.entry = entry
         self.lead_days = range(system.forecast_days + 1)
-        self._objects: dict[str, Buffer] = {}
-        self._memory = MemoryStore(self._objects)
-        frame = produce.layout(entry, system, cycle, facts)
-        group = zarr.create_group(self._memory, zarr_format=3, attributes=_root_attributes(frame))
-        for name in frame.variables:
-            _coordinate(group, str(name), frame.variables[name])
-        sizes = {str(dim): int(size) for dim, size in frame.sizes.items()}
-        self._arrays = {item.name: _field(group, item, entry, sizes) for item in entry.variables}
-        with warnings.catch_warnings():  # says that other readers may ignore it, which costs them only time
-            warnings.simplefilter("ignore", ZarrUserWarning)
-            zarr.consolidate_metadata(self._memory, zarr_format=3)
+        self._objects, self._arrays = described(entry, produce.layout(entry, system, cycle, facts), by_lead_day)
         self._metadata = {path: item.to_bytes() for path, item in sorted(self._objects.items())}
 
     @property
@@ -115,19 +115,47 @@ class Shards:
         return dataset
 
 
+def by_lead_day(shape: tuple[int, ...]) -> Blocks:
+    """One shard is one lead day; one chunk in it is one level, so that a map is one ranged read."""
+    return Blocks((*[1] * (len(shape) - 2), *shape[-2:]), (1, *shape[1:]))
+
+
+def described(
+    entry: ProductEntry, frame: xr.Dataset, blocks: Callable[[tuple[int, ...]], Blocks]
+) -> tuple[dict[str, Buffer], dict[str, zarr.Array[Any]]]:
+    """A product without its fields as objects by path, and its fields' arrays over them.
+
+    ``frame``: coordinates and attributes (``produce.layout``). ``blocks``: how an array of a shape is cut.
+    """
+    objects = dict[str, Buffer]()
+    memory = MemoryStore(objects)
+    group = zarr.create_group(memory, zarr_format=3, attributes=_root_attributes(frame))
+    for name in frame.variables:
+        _coordinate(group, str(name), frame.variables[name])
+    sizes = {str(dim): int(size) for dim, size in frame.sizes.items()}
+    arrays = {item.name: _field(group, item, entry, sizes, blocks) for item in entry.variables}
+    with warnings.catch_warnings():  # says that other readers may ignore it, which costs them only time
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        zarr.consolidate_metadata(memory, zarr_format=3)
+    return objects, arrays
+
+
 def compressed(chunk: Chunk) -> bytes:
     """One chunk's bytes: little-endian, then Blosc. Several threads may be at it."""
     return bytes(_BLOSC.encode(np.ascontiguousarray(chunk, dtype="<f4")))
 
 
-def sharded(chunks: Sequence[bytes]) -> bytes:
+def sharded(chunks: Sequence[bytes | None]) -> bytes:
     """A shard of chunks in C order: all of them, then where each begins and how long it is, then a CRC-32C of that.
 
-    The specification's ``sharding_indexed`` with its index at the end, as zarr-python writes it, to the byte.
+    The specification's ``sharding_indexed`` with its index at the end, as zarr-python writes a column of chunks, to
+    the byte. ``None``: a chunk beyond the array.
     """
-    sizes = np.array([len(chunk) for chunk in chunks], dtype="<u8")
-    index = np.stack([np.cumsum(sizes) - sizes, sizes], axis=1).astype("<u8").tobytes()
-    return b"".join([*chunks, index, google_crc32c.value(index).to_bytes(4, "little")])
+    there = np.array([chunk is not None for chunk in chunks])
+    sizes = np.array([len(chunk or b"") for chunk in chunks], dtype="<u8")
+    places = np.where(there[:, None], np.stack([np.cumsum(sizes) - sizes, sizes], axis=1), NOWHERE)
+    index = places.astype("<u8").tobytes()
+    return b"".join([*(chunk or b"" for chunk in chunks), index, google_crc32c.value(index).to_bytes(4, "little")])
 
 
 def _root_attributes(frame: xr.Dataset) -> dict[str, Any]:
@@ -148,16 +176,17 @@ def _coordinate(group: zarr.Group, name: str, variable: xr.Variable) -> None:
     array[...] = values
 
 
-def _field(group: zarr.Group, item: Variable, entry: ProductEntry, sizes: dict[str, int]) -> zarr.Array[Any]:
-    """One shard is one lead day; one chunk in it is one level, so that a map is one ranged read.
-
-    Chunks of nothing but land are written too: an object that is not there is a loss, never a convention.
-    """
+def _field(
+    group: zarr.Group, item: Variable, entry: ProductEntry, sizes: dict[str, int],
+    blocks: Callable[[tuple[int, ...]], Blocks],
+) -> zarr.Array[Any]:  # fmt: skip
+    """Chunks of nothing but land are written too: an object that is not there is a loss, never a convention."""
     dims = produce.dims(item, entry)
     shape = tuple(sizes[dim] for dim in dims)
+    cut = blocks(shape)
     attributes = produce.field_attributes(item, entry) | {"coordinates": produce.auxiliary_coordinates(item, entry)}
     return group.create_array(
-        item.name, shape=shape, dtype="float32", shards=(1, *shape[1:]), chunks=(*[1] * (len(shape) - 2), *shape[-2:]),
+        item.name, shape=shape, dtype="float32", shards=cut.shard, chunks=cut.chunk,
         compressors=[COMPRESSION], fill_value=np.nan, attributes=attributes, dimension_names=dims,
         config={"write_empty_chunks": True},
     )  # fmt: skip

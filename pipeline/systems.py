@@ -132,6 +132,7 @@ class System(Entry):
     forcing_policy: ForcingPolicy = "relaxed"
     ladders: tuple[Ladder, ...]
     products: tuple[p.ProductEntry, ...]
+    series: tuple[str, ...] = Field(default=(), description="products laid out a second time, for series at a point")
     checkpoint: CheckpointPin | None = None
     schedule: Schedule | None = None
     retention: Retention = Field(default=Retention(), exclude=True, description="no part of what a forecast is")
@@ -247,7 +248,7 @@ GLOBAL_QUARTER_DEGREE = System(
         ),
         Ladder(kind=Kind.FORCING, required=False, **_NIGHT, rungs=rungs("ifs", "gfs", maximum_age_days=1.0)),
     ),
-    forcing_policy="forecast", products=p.PRODUCTS,
+    forcing_policy="forecast", products=p.PRODUCTS, series=(p.OCEAN.name,),
     schedule=Schedule(
         cron="17 6 * * *", days_back=1, publish_by_hours=24.0, skip_after_hours=72.0,
         reason="a night after HYCOM's 12 UTC analysis; off the full hour, when everybody else asks",

@@ -57,6 +57,7 @@ def _lead(name: str, variable: str, day: int, when: str) -> Point:
 _LOCK, _JOURNAL, _LATEST, _MANIFEST = "*/lock.json", "*/journal.json", "*/latest.json", "*/manifest.json"
 _STATE, _POINTER = "*/restart/r1/day-*.npz", "*/restart/r1/state.json"
 _FORECAST, _DRAWN, _PUBLISHED = "*/marks/forecast.json", "*/marks/quicklooks.json", "*/marks/publish.json"
+_LAID_OUT = "*/marks/series.json"
 _RELEASED = '"released": true'
 
 _ALL = (
@@ -92,6 +93,11 @@ _ALL = (
     Point("quicklooks: between two pictures", "after", "write", "*/quicklooks/*.png", nth=3),
     Point("quicklooks: before its mark", "before", "write", _DRAWN),
     Point("quicklooks: after its mark", "after", "write", _DRAWN),
+    Point("series: before its metadata", "before", "write", "*/series/ocean.zarr/*"),
+    Point("series: between the bytes of a shard", "inside", "write", "*/series/ocean.zarr/so/c/*"),
+    Point("series: between two variables", "after", "write", "*/series/ocean.zarr/uo/c/*"),
+    Point("series: before its mark", "before", "write", _LAID_OUT),
+    Point("series: after its mark", "after", "write", _LAID_OUT),
     Point("publish: during the check", "before", "find", "*/cycles/*/ocean.zarr/vo/c/2/*"),
     Point("publish: between check and manifest", "before", "create", _MANIFEST),
     Point("publish: between the bytes of the manifest", "inside", "create", _MANIFEST),
@@ -117,7 +123,7 @@ _ON_A_FOLDER = (
     "lock: held, nothing done", "journal: between the bytes of its first entry", "surface: after its write",
     "waves: before its mark", "initialise: after its mark", "forecast: between two shards of a day",
     "forecast: before the older restart state goes", "forecast: after its mark",
-    "quicklooks: between the bytes of a picture", "quicklooks: after its mark",
+    "quicklooks: between the bytes of a picture", "quicklooks: after its mark", "series: between the bytes of a shard",
     "publish: between check and manifest", "publish: between the bytes of latest", "publish: after latest",
     "tidying: before what was staged goes",
 )  # fmt: skip

@@ -30,7 +30,7 @@ SMALL_SEA = System(
         Ladder(kind=Kind.SURFACE, rungs=rungs("era5"), required=True),
         Ladder(kind=Kind.WAVES, rungs=rungs("era5"), required=False),
     ),
-    products=(products.OCEAN, products.WAVES),
+    products=(products.OCEAN, products.WAVES), series=("ocean",),
 )  # fmt: skip
 
 

@@ -128,7 +128,7 @@ def test_a_run_is_told_stage_by_stage(here: Here, folder_store: Store, tmp_path:
     assert here.run(FIRST, folder_store).code == 0
     told = lines(tmp_path / "scratch")
     done = [line["stage"] for line in told if line["message"].startswith("done: ")]
-    assert done == ["ocean", "surface", "waves", "initialise", "forecast", "quicklooks", "publish"]
+    assert done == ["ocean", "surface", "waves", "initialise", "forecast", "quicklooks", "series", "publish"]
     assert all(line["seconds"] >= 0 and line["bytes"] > 0 for line in told if line["message"].startswith("done: "))
     assert len({line["run"] for line in told}) == 1
 

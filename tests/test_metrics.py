@@ -74,7 +74,7 @@ def test_a_published_forecast_in_figures(two_days: Store, here: Here) -> None:
     sizes = [size for path, size in two_days.objects("small-sea/cycles/20230102T00/r1/waves.zarr")]
     assert one(found, "goms_product_size_bytes", product="waves", **sea) == sum(sizes)
     stages = {dict(labels)["stage"] for name, labels in found if name == "goms_stage_duration_seconds"}
-    assert stages == {"ocean", "surface", "waves", "initialise", "forecast", "quicklooks", "publish"}
+    assert stages == {"ocean", "surface", "waves", "initialise", "forecast", "quicklooks", "series", "publish"}
     assert one(found, "goms_skill_rmse", product="waves", variable="swh", unit="m", lead_day="1", by="forecast",
                **sea) == 0.2  # fmt: skip
     everything = sum(size for _, size in two_days.objects("small-sea"))

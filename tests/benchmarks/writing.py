@@ -1,4 +1,4 @@
-"""How fast a forecast of full size is written, and by whom: ``python -m tests.benchmarks.writing [--days N] [--only NAME ...]``.
+"""How fast a forecast of full size is written, and by whom: ``python -m tests.benchmarks.writing [--days N]``.
 
 Thirty lead days of 61 x 720 x 1440: smooth fields whose energy falls with the third power of the wavenumber, with
 land. Three distinct days are made beforehand and given in turn; each way to write them runs in a process of its own.
@@ -315,7 +315,8 @@ def measure(way: str, where: str, days: int, python: str, environment: dict[str,
     rate, times = told.raw_bytes / told.seconds / 1e9, told.raw_bytes / max(1, told.stored_bytes)
     load = os.getloadavg()[0]
     print(f"{way:<32} {days:4d} {told.seconds:8.1f} {told.processor_seconds:8.1f} {rate:7.2f} "
-          f"{told.stored_bytes / 1e6:8.0f} {times:6.2f} {told.peak_mib:7.0f} {load:6.1f}  {told.note}", flush=True)  # fmt: skip
+          f"{told.stored_bytes / 1e6:8.0f} {times:6.2f} {told.peak_mib:7.0f} {load:6.1f}  {told.note}",
+          flush=True)  # fmt: skip
     return told
 
 
@@ -330,7 +331,9 @@ def table(place: str, options: argparse.Namespace, where: Callable[[], str], env
         if peer and options.earth2studio is None:
             print(f"{way:<32} not run: name a Python that has it by --earth2studio")
             continue
-        days = options.days if way not in PEERS and not way.startswith("engine") else min(options.peer_days, options.days)
+        days = (
+            options.days if way not in PEERS and not way.startswith("engine") else min(options.peer_days, options.days)
+        )
         target = where()
         measure(way, target, days, options.earth2studio if peer else sys.executable, environment)
         if not environment:
