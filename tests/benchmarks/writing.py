@@ -30,7 +30,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline import cycle, landmask, produce, products, systems
-from pipeline.contracts import ForecastDay
+from pipeline.contracts import ForecastDay, Product
 from pipeline.credits import Publisher
 from pipeline.output_gate import channels_of
 from pipeline.produce import Facts
@@ -149,11 +149,10 @@ def produced(where: str, days: int) -> Told:
     ready = [produce.produce(forecast_day(values, lead), entry, of, START, FACTS) for lead, values in enumerate(made)]
     raw = made.pop().nbytes * days
     made.clear()
-    frames = produce.layout(entry, of, START, FACTS)
     with Clock() as clock, ProductWriter(store, "ocean.zarr", entry, of, START, FACTS) as writer:
         for lead in range(days):
             day = ready[lead % DISTINCT_DAYS]
-            writer.write(day.assign_coords(forecast_period=frames["forecast_period"].isel(time=[lead])))  # type: ignore[arg-type]
+            writer.write(Product(day.assign_coords(forecast_period=("time", [lead]))))
     return clock.told(raw, sum(item.size_bytes for item in writer.records))
 
 
