@@ -68,9 +68,11 @@ def made_from(run: Run, initial: Mark, left_out: Mapping[str, str]) -> list[str]
     """What the forecast stage depends on, as texts."""
     forecaster = choose(run)
     publisher = Settings().publisher.model_dump_json()
+    proven = stages.skill_of(run, forecaster.name, forecaster.digest)
     return [
         stages.text_of(run), initial.outputs_digest, forecaster.name, forecaster.digest, f"r{run.revision}", publisher,
         json.dumps(dict(left_out), sort_keys=True),
+        json.dumps({name: note.model_dump(mode="json") for name, note in proven.items()}, sort_keys=True),
     ]  # fmt: skip
 
 

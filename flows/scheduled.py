@@ -92,14 +92,14 @@ def verification(
 
     Args:
         system: The forecasting system.
-        leads: Lead days to score; none: 1, 5, 10, 20 and 30.
+        leads: Lead days to score; none: every one.
         inputs: Folder or URL of the archives' files; none: GOMS_INPUTS of the worker.
         store: Where the forecasts are; none: GOMS_STORE of the worker.
         seed: Of the twin ocean.
     """
     runlog.begin()
     try:
-        return scoring.score_all(system, tuple(leads or scoring.LEADS), inputs, store, seed)
+        return scoring.score_all(system, tuple(leads or ()), inputs, store, seed)
     except (GomsError, ModelError) as error:
         return Failed(message=str(error))
 

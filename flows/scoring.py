@@ -1,77 +1,169 @@
-"""What the daily verification scores: every published forecast at the lead days that have come to pass since."""
+"""What the daily verification scores: each new analysis against every forecast that is valid then, all at once."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+import time
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
+import xarray as xr
+from prefect import task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
+from rich.markup import escape
 
 from flows import artifacts, clock, stages
 from flows.progress import progress
 from flows.stages import Run
-from flows.verification import Scored, score_product
-from pipeline import publish, scores, systems
-from pipeline.cycle import from_key
+from flows.verification import Scored
+from pipeline import publish, scoreboard, scores, skill, systems, truth, verify
+from pipeline.cycle import Cycle, from_key
 from pipeline.errors import InputUnavailable
+from pipeline.products import ProductEntry
 from pipeline.publish import Manifest
+from pipeline.scoreboard import Board
 from pipeline.settings import Settings
+from pipeline.shelf import is_key
 from pipeline.store import Store
+from pipeline.systems import System
+from pipeline.truth import Truth
 
-LEADS = (1, 5, 10, 20, 30)
-"""Lead days that are scored unless others are asked for."""
+DRAWN = (1, 5, 10, 20, 30)
+"""Lead days whose curves of skill are drawn and whose moments are kept beside the table: the others are in the
+scoreboard alone."""
+
+
+class Due(NamedTuple):
+    """A published forecast that is valid at a moment, and at which lead day it is."""
+
+    manifest: Manifest
+    lead_day: int
+
+
+class Scoring(NamedTuple):
+    """What one verification does: of which system, where, by which truth."""
+
+    run: Run
+    system: System
+    store: Store
+    moment: datetime
 
 
 def score_all(system: str, leads: tuple[int, ...], inputs: str | None, store: str | None, seed: int) -> State[Any]:
-    """Score what is due, newest forecast first; what has no truth yet is said and left for the next day."""
+    """Score what is due, newest analysis first; what has no truth yet is said and left for the next day.
+
+    ``leads``: those lead days alone; none: every one.
+    """
     settings, entry = Settings(), systems.system(system)
-    opened, moment, counted, waiting = Store(store or settings.store), clock.now(), 0, 0
-    for key in sorted(opened.folders(f"{entry.name}/cycles"), reverse=True):
-        manifest = _published(opened, entry.name, key)
-        if manifest is None:
-            continue
-        run = Run(system=system, cycle=key, store=opened.uri, inputs=inputs or settings.inputs, seed=seed,
-                  revision=manifest.revision)  # fmt: skip
-        found = score_edition(run, manifest, leads, moment)
-        counted += any(item.rows for item in found)
-        waiting += any(item.reason for item in found)
-        if any(item.rows for item in found):
-            artifacts.scored(run.start, found)
-            stages.show_page(run)
+    opened = Store(store or settings.store)
+    run = Run(system=system, cycle="scores", store=opened.uri, inputs=inputs or settings.inputs, seed=seed)
+    asked = Scoring(run, entry, opened, clock.now())
+    editions = published(opened, entry.name)
+    found: dict[str, list[Scored]] = {}
+    for product in entry.products:
+        for manifest, scored in score_product(asked, product, editions, leads):
+            found.setdefault(manifest.cycle, []).append(scored)
+    for key, each in found.items():
+        if any(item.rows for item in each):
+            artifacts.scored(from_key(entry.name, key), each)
+    counted = sum(any(item.rows for item in each) for each in found.values())
+    waiting = sum(any(item.reason for item in each) for each in found.values())
+    if counted:
+        stages.show_page(run)
+        skill.refresh(opened, entry)
     return Completed(message=f"{counted} forecasts scored, {waiting} wait for their truth")
 
 
-def score_edition(run: Run, manifest: Manifest, leads: tuple[int, ...], moment: datetime) -> list[Scored]:
-    """The scores of each product that had some due, or why it has none yet."""
-    found = []
-    for name in manifest.products:
-        past = passed(manifest, leads, moment)
-        if set(past) <= scored_leads(run.opened, manifest, name):
-            continue
-        try:
-            found.append(Scored(name, score_product(run, manifest, name, past)))
-        except InputUnavailable as absence:
-            progress().say(f"{run.cycle} {name} waits: {absence}".replace("[", "\\["))
-            found.append(Scored(name, (), str(absence)))
+@task(cache_policy=NO_CACHE, task_run_name="score {product.name}")
+def score_product(
+    asked: Scoring, product: ProductEntry, editions: Mapping[Cycle, Manifest], leads: tuple[int, ...]
+) -> list[tuple[Manifest, Scored]]:  # fmt: skip
+    """Score one product on every valid time that has forecasts without scores."""
+    board = Board(asked.store, asked.system, product)
+    found = list[tuple[Manifest, Scored]]()
+    for valid, due in sorted(dues(editions, product, asked.moment, leads).items(), reverse=True):
+        done = board.revisions(valid)
+        left = [item for item in due if done.get(item.lead_day) != item.manifest.revision]
+        if left:
+            found += _score_day(asked, product, board, valid, left)
     return found
 
 
-def passed(manifest: Manifest, leads: Iterable[int], moment: datetime) -> tuple[int, ...]:
-    """The lead days of a forecast that lie in the past."""
-    start = from_key(manifest.system, manifest.cycle)
-    return tuple(lead for lead in leads if lead <= manifest.lead_days and start.valid_time(lead) <= moment)
+def dues(
+    editions: Mapping[Cycle, Manifest], product: ProductEntry, moment: datetime, leads: tuple[int, ...]
+) -> dict[datetime, list[Due]]:  # fmt: skip
+    """By valid time that has been, the forecasts of a product that are valid then."""
+    found: dict[datetime, list[Due]] = {}
+    for start, manifest in editions.items():
+        for lead in leads or range(1, manifest.lead_days + 1):
+            valid = start.valid_time(lead)
+            if lead <= manifest.lead_days and valid <= moment and product.name in manifest.products:
+                found.setdefault(valid, []).append(Due(manifest, lead))
+    return found
 
 
-def scored_leads(store: Store, manifest: Manifest, name: str) -> set[int]:
-    """The lead days of a product that have scores."""
-    found = store.find(f"{scores.prefix(manifest)}/{name}.json")
-    return set() if found is None else {int(row["lead_day"]) for row in json.loads(found.data)["rows"]}
+def published(store: Store, system: str) -> dict[Cycle, Manifest]:
+    """Every published forecast of a system, by its start."""
+    found = {}
+    for key in filter(is_key, store.folders(f"{system}/cycles")):
+        start = from_key(system, key)
+        revision = publish.published(store, start)
+        manifest = None if revision is None else publish.read_manifest(store, start, revision)
+        if manifest is not None:
+            found[start] = manifest
+    return found
 
 
-def _published(store: Store, system: str, key: str) -> Manifest | None:
-    cycle = from_key(system, key)
-    revision = publish.published(store, cycle)
-    return None if revision is None else publish.read_manifest(store, cycle, revision)
+def _score_day(
+    asked: Scoring, product: ProductEntry, board: Board, valid: datetime, due: list[Due]
+) -> list[tuple[Manifest, Scored]]:  # fmt: skip
+    """Score the forecasts that are valid at one time against its analysis; their tables first, the board last."""
+    begun, what = time.monotonic(), f"score {product.name} of {valid:%Y-%m-%d}"
+    happened, usual = _once(asked), lru_cache(2 * len(due) + 2)(verify.day_of_year(asked.system))
+    kept, told = list[scoreboard.Scored](), list[tuple[Manifest, Scored]]()
+    with progress().stage(what, len(due)) as advance:
+        for number, item in enumerate(due, start=1):
+            try:
+                made = scores.score(asked.store, item.manifest, product.name, asked.system, happened,
+                                    [item.lead_day], normal=usual)  # fmt: skip
+            except InputUnavailable as absence:
+                progress().say(escape(f"{valid:%Y-%m-%d} {product.name} waits: {absence}"))
+                return [(item.manifest, Scored(product.name, (), str(absence))) for item in due]
+            _keep(asked, item, product, made)
+            facts = item.manifest.facts
+            who = scoreboard.identity(facts.forecaster, facts.checkpoint_sha256)
+            kept.append(scoreboard.Scored(item.lead_day, item.manifest.revision, who, made))
+            told.append((item.manifest, Scored(product.name, scores.table(made))))
+            advance(number)
+        board.add(valid, kept)
+    progress().done(what, time.monotonic() - begun, 0)
+    return told
+
+
+def _keep(asked: Scoring, item: Due, product: ProductEntry, made: xr.Dataset) -> None:
+    if item.lead_day in DRAWN:
+        scores.keep(asked.store, item.manifest, product.name, asked.system, made)
+    else:
+        scores.keep_table(asked.store, item.manifest, product.name, made)
+
+
+def _once(asked: Scoring) -> Truth:
+    """The truth, made once for all the forecasts that are valid then; so is its absence."""
+    make = truth.analysed(asked.system, truth.Edge(asked.run.inputs, asked.run.scratch, asked.run.seed))
+    kept: dict[datetime, xr.Dataset | InputUnavailable] = {}
+
+    def happened(entry: ProductEntry, when: datetime) -> xr.Dataset:
+        if when not in kept:
+            try:
+                kept[when] = make(entry, when)
+            except InputUnavailable as absence:
+                kept[when] = absence
+        found = kept[when]
+        if isinstance(found, InputUnavailable):
+            raise found
+        return found
+
+    return happened

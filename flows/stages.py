@@ -19,7 +19,20 @@ from flows import holding, logs, peaks, traces
 from flows.clock import now
 from flows.holding import alive
 from flows.progress import Advance, progress
-from pipeline import catalogue, cycle, freshness, journal, judgement, marks, produce, staged, systems, view
+from pipeline import (
+    catalogue,
+    cycle,
+    freshness,
+    journal,
+    judgement,
+    marks,
+    produce,
+    scoreboard,
+    skill,
+    staged,
+    systems,
+    view,
+)
 from pipeline.contracts import Gridded, InitialState
 from pipeline.cycle import Cycle
 from pipeline.edition import MANIFEST, Edition
@@ -28,6 +41,7 @@ from pipeline.forecast import Forecaster
 from pipeline.journal import Event, Note
 from pipeline.marks import Mark
 from pipeline.publish import Manifest
+from pipeline.reliability import Reliability
 from pipeline.settings import Settings
 from pipeline.store import ObjectRecord, Store
 from pipeline.systems import System
@@ -44,6 +58,7 @@ TITLES = {
     "initialise": "initialise",
     "forecast": "forecast",
     "quicklooks": "draw the maps",
+    "series": "lay out the series",
     "publish": "check and publish",
 }
 """What an operator reads while a stage runs."""
@@ -216,6 +231,7 @@ def forget_from(run: Run, stage: str) -> None:
         marks.unmark(run.opened, run.start, later)
     if place <= marks.STAGES.index("forecast"):
         run.opened.delete(f"{run.start.run_prefix}/restart/r{run.revision}")
+        run.opened.delete(skill.settled_folder(run.start, run.revision))
     note(run, Event.CLEARED, stage=stage, words=f"from {stage} on, as {holding.this_person()} asked")
 
 
@@ -233,9 +249,15 @@ def edition(run: Run, initial: InitialState, forecaster: Forecaster, left_out: M
     """The revision this run makes, with everything that must be said on it."""
     facts = produce.facts(
         initial, forecaster, revision=run.revision, code_version=code_version(), publisher=Settings().publisher,
-        left_out=left_out, superseding=run.superseding,
+        left_out=left_out, superseding=run.superseding, skill=skill_of(run, forecaster.name, forecaster.digest),
     )  # fmt: skip
     return Edition(run.opened, run.of, run.start, facts)
+
+
+def skill_of(run: Run, forecaster: str, digest: str) -> dict[str, Reliability]:
+    """How good each product was lately, as it was decided when the forecast was first begun; a look decides nothing."""
+    who, decide = scoreboard.identity(forecaster, digest), holding.HEARTBEAT.get() is not None
+    return skill.settled(run.opened, run.of, run.start, run.revision, who, decide=decide)
 
 
 def tidy(run: Run) -> None:

@@ -19,6 +19,7 @@ from pipeline.cycle import Cycle, from_key
 from pipeline.freshness import Freshness
 from pipeline.journal import Event, Note
 from pipeline.provenance import InputRecord
+from pipeline.shelf import is_key
 from pipeline.storage import Room, storage
 from pipeline.store import ObjectRecord, Store, parsed
 from pipeline.systems import System
@@ -92,7 +93,7 @@ SLOW = (RMSE, ACC, STORE_BYTES, STORE_OBJECTS)
 
 SCORED_CYCLES = 60
 """Cycles looked back through for scores: a lead day of 30 is scored a month after its start."""
-BY = ("forecast", "persistence", "climatology", "bicubic")
+BY = ("forecast", "persistence", "damped", "climatology", "bicubic")
 
 
 class _Manifest(BaseModel):
@@ -204,7 +205,8 @@ def _end(last: Iterable[Note]) -> Iterator[Sample]:
 def _skill(store: Store, system: System) -> Iterator[Sample]:
     """For each product, variable and lead day the newest forecast that has its score."""
     said = set[tuple[str, str, int]]()
-    for key in reversed(store.folders(f"{system.name}/scores")[-SCORED_CYCLES:]):
+    keys = [name for name in store.folders(f"{system.name}/scores") if is_key(name)]
+    for key in reversed(keys[-SCORED_CYCLES:]):
         for product, rows in _scores(store, from_key(system.name, key)):
             for row in rows:
                 place = (product, str(row["variable"]), int(row["lead_day"]))

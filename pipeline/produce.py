@@ -22,6 +22,7 @@ from pipeline.output_gate import channels_of
 from pipeline.precision import round_mantissa
 from pipeline.products import ProductEntry
 from pipeline.provenance import InputRecord
+from pipeline.reliability import Reliability
 from pipeline.systems import ForcingPolicy, System
 from pipeline.variables import MIXED_LAYER_DEPTH, SEA_SURFACE_HEIGHT, Kind, Variable
 
@@ -76,6 +77,7 @@ class Facts(BaseModel):
     left_out: dict[str, str] = Field(default_factory=dict)
     superseding: str = ""
     labels: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    skill: dict[str, Reliability] = Field(default_factory=dict)
     publisher: Publisher = Publisher()
 
     def degraded(self, entry: ProductEntry) -> tuple[str, ...]:
@@ -94,6 +96,7 @@ def facts(
     publisher: Publisher,
     left_out: Mapping[str, str],
     superseding: str = "",
+    skill: Mapping[str, Reliability] | None = None,
 ) -> Facts:
     """The facts of a run, from its initial state's provenance and its forecaster."""
     return Facts(
@@ -105,6 +108,7 @@ def facts(
         inputs=provenance.records(initial),
         left_out=dict(left_out),
         superseding=superseding,
+        skill=dict(skill or {}),
         publisher=publisher,
     )
 
@@ -218,6 +222,7 @@ def _attributes(entry: ProductEntry, system: System, cycle: Cycle, facts: Facts,
         **_origin(facts),
         **_extent(entry, system, cycle, grid),
         **_honesty(entry, system, facts),
+        **(facts.skill[entry.name].attributes if entry.name in facts.skill else {}),
     }
 
 

@@ -34,9 +34,10 @@ LEAD_DAYS = (1, 10, 30)
 """The lead days drawn: tomorrow, the horizon of today's ocean forecasts, and the end of ours."""
 SKILL_DEPTHS_M = (0.0, 100.0, 500.0)
 """Depths whose skill is drawn: the surface, the thermocline, and the deepest."""
-LINES = {
+LINES: dict[str, tuple[str, str | tuple[int, tuple[int, int]], float]] = {
     "forecast": ("#0b5fa5", "-", 2.4),
     "persistence": ("#c2571a", "--", 1.6),
+    "damped": ("#8a5aa8", (0, (5, 1)), 1.4),
     "climatology": ("#6b7178", ":", 1.8),
     "bicubic": ("#2a8c62", "-.", 1.6),
 }
@@ -215,7 +216,7 @@ def _curves(axes: Axes, values: xr.DataArray, names: Sequence[str]) -> None:
     for name in names:
         colour, dash, width = LINES[name]
         line = values.sel(by=name)
-        axes.plot(line["lead_day"].values, line.values, dash, color=colour, lw=width, label=name,
+        axes.plot(line["lead_day"].values, line.values, linestyle=dash, color=colour, lw=width, label=name,
                   marker="o" if line.size < 8 else None, ms=4)  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from pipeline.cycle import from_key
+from pipeline.shelf import is_key
 from pipeline.store import Store
 from pipeline.systems import System
 
@@ -66,7 +67,8 @@ def part(path: str) -> str:
 
 def _cycle(path: str) -> str:
     words = path.split("/")
-    return words[2] if len(words) > 3 and words[1] in ("cycles", "runs", "scores") else ""
+    kept = len(words) > 3 and words[1] in ("cycles", "runs", "scores") and is_key(words[2])
+    return words[2] if kept else ""
 
 
 def _age(system: str, key: str, moment: datetime) -> str:

@@ -1,9 +1,10 @@
 """Product and truth -> scores: by lead day, variable, depth and region, beside persistence and climatology.
 
-Scores are a dataset: ``by`` (forecast, persistence, climatology, and bicubic for a downscaled product) x lead_day x
-channel x region, with the moments of ``metrics`` and what follows from them. Persistence is the product's own lead
-day 0, held; climatology the day of the year's at the valid time; bicubic the coarse forecast, interpolated. All are
-compared over the same cells. Lead days whose truth is not there yet are left out, and ``unverified`` names them.
+Scores are a dataset: ``by`` (forecast, persistence, damped, climatology, and bicubic for a downscaled product) x
+lead_day x channel x region, with the moments of ``metrics`` and what follows from them. Persistence is the product's
+own lead day 0, held; damped what is left of its anomaly on top of the climatology (``damping``); climatology the day of
+the year's at the valid time; bicubic the coarse forecast, interpolated. All are compared over the same cells. Lead
+days whose truth is not there yet are left out, and ``unverified`` names them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline import channels, metrics, regions
+from pipeline import channels, damping, metrics, regions
 from pipeline.channels import Channel
 from pipeline.errors import ForecastRefused, InputUnavailable
 from pipeline.forecast import bicubic
@@ -103,25 +104,36 @@ def compared(
     """Yield each lead day whose truth is there; the others are added to ``unverified``."""
     wanted, positions = channels_of(entry.state, system), positions_of(product)
     persisted = _stack(product.isel(time=positions[0]), wanted, system)
+    began: Field | None = None
     for lead in sorted(positions) if lead_days is None else lead_days:
         if lead_days is None and lead == 0:
             continue
         instant = product["time"].values[positions[lead]]
-        when = _utc(instant)
+        when = utc(instant)
         try:
             happened = _stack(truth(entry, when), wanted, system)
         except InputUnavailable:
             unverified.append(lead)
             continue
         usual = _stack(normal(entry, when), wanted, system)
+        if began is None:
+            began = _stack(normal(entry, utc(product["time"].values[positions[0]])), wanted, system)
         fields = {
             "forecast": _stack(product.isel(time=positions[lead]), wanted, system),
             "persistence": persisted,
+            "damped": _damped(persisted, began, usual, lead, wanted),
             "climatology": usual,
         }
         if coarse is not None:
             fields["bicubic"] = _interpolated(coarse, lead, wanted, system.grid, system.product_grid(entry))
         yield Compared(lead, instant, fields, happened, usual)
+
+
+def _damped(start: Field, then: Field, now: Field, lead: int, wanted: tuple[Channel, ...]) -> Field:
+    return np.stack([
+        damping.damped(start[row], then[row], now[row], lead, c.variable, variable(c.variable).circular)
+        for row, c in enumerate(wanted)
+    ])  # fmt: skip
 
 
 def scored(day: Compared, entries: tuple[Channel, ...], grid: Grid) -> xr.Dataset:
@@ -205,8 +217,8 @@ _WEIGHTS = ("weight", "energy_weight", "cells")
 class Row(NamedTuple):
     """A line of the table of scores: one variable at one lead day, over all its depths or at one.
 
-    RMSE in ``units`` of the forecast, persistence, climatology (and bicubic interpolation, else NaN); the
-    forecast's anomaly correlation and activity ratio; the kinetic-energy ratio of currents, else NaN.
+    RMSE in ``units`` of the forecast, persistence, climatology and damped persistence (and bicubic interpolation, else
+    NaN); the forecast's anomaly correlation and activity ratio; the kinetic-energy ratio of currents, else NaN.
     """
 
     variable: str
@@ -222,6 +234,7 @@ class Row(NamedTuple):
     activity_ratio: float
     kinetic_energy_ratio: float
     cells: int
+    damped: float = float("nan")
 
 
 def summary(
@@ -258,6 +271,7 @@ def _row(here: xr.Dataset, chosen: list[int], name: str, depth_m: float | None) 
         name, variable(name).units, depth_m, str(here["region"].values), int(here["lead_day"]), rmse["forecast"],
         rmse["persistence"], rmse["climatology"], rmse.get("bicubic", float("nan")), float(forecast["acc"]),
         float(forecast["activity_ratio"]), _energy_ratio(here, name, depth_m), int(part["cells"].sum()),
+        rmse.get("damped", float("nan")),
     )  # fmt: skip
 
 
@@ -316,5 +330,6 @@ def _interpolated(coarse: xr.Dataset, lead: int, wanted: tuple[Channel, ...], gr
     return np.stack([bicubic(surface[c.variable].values, grid, fine) for c in wanted])
 
 
-def _utc(instant: np.datetime64) -> datetime:
+def utc(instant: np.datetime64) -> datetime:
+    """An instant of a dataset as everything else has it."""
     return datetime.fromtimestamp(int(instant.astype("datetime64[s]").astype(np.int64)), tz=UTC)
