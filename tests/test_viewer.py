@@ -65,7 +65,8 @@ def site(s3_server: S3Server, small_cycle: Path) -> Iterator[Site]:
         store, source = Store(f"s3://{BUCKET}/looked-at"), Store(small_cycle)
         for path, _ in source.objects(""):
             store.write_bytes(path, source.read_bytes(path))
-        rows = [Row("to", "degC", None, "global", lead, 0.1 * lead, 0.2 * lead, 0.9, np.nan, 0.9, 1.0, np.nan, 9)
+        rest = (0.9, np.nan, 0.9, 1.0, np.nan, 9)
+        rows = [Row("to", "degC", None, "global", lead, 0.1 * lead, 0.2 * lead, *rest, 0.15 * lead)
                 for lead in (1, 2, 4)]  # fmt: skip
         content = {"product": "ocean", "attributes": {}, "rows": [_plain(row) for row in rows]}
         store.write_json(f"small/scores/{small.CYCLE.key}/r1/ocean.json", content)
@@ -270,6 +271,7 @@ def test_scores_are_shown_beside_persistence(opened: Watched) -> None:
     assert [(row["lead"], float(row["rmse"]), float(row["persistence"])) for row in rows] == [
         ("1", 0.1, 0.2), ("2", 0.2, 0.4), ("4", 0.4, 0.8),
     ]  # fmt: skip
+    assert "damped persistence" in opened.page.inner_text("#skill-charts")
     assert "better than persistence at 3 of 3 lead days" in opened.page.inner_text("#skill-words")
     opened.page.get_by_role("radio", name="Sea water practical salinity").click()
     opened.page.wait_for_function("document.getElementById('skill-words').textContent.includes('no scores yet')")

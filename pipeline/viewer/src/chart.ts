@@ -1,7 +1,7 @@
 // Lines over an axis as SVG, with words for those who do not see them.
 import { even } from "./colours";
 
-export interface Line { name: string; points: [number, number][]; look: "own" | "dash" | "dots" | "fine" }
+export interface Line { name: string; points: [number, number][]; look: "own" | "dash" | "fade" | "dots" | "fine" }
 export interface Chart {
   lines: Line[]; across: string; up: string; words: string;
   /** `down`: the first number of a point is drawn downwards (depths). */

@@ -133,13 +133,13 @@ export async function skill(contents: Contents, product: string, variable: strin
     return;
   }
   const leads = [...new Set(rows.map((row) => row.lead_day))].sort((one, two) => one - two);
-  const mean = (name: "rmse" | "persistence" | "climatology" | "bicubic") => leads.map((lead): [number, number] => {
-    const found = rows.filter((row) => row.lead_day === lead && row[name] !== null).map((row) => row[name]! ** 2);
+  const mean = (name: "rmse" | "persistence" | "climatology" | "bicubic" | "damped") => leads.map((lead): [number, number] => {
+    const found = rows.filter((row) => row.lead_day === lead && (row[name] ?? null) !== null).map((row) => row[name]! ** 2);
     return [lead, found.length ? Math.sqrt(found.reduce((one, two) => one + two, 0) / found.length) : NaN];
   });
   const lines: Line[] = ([
     { name: "forecast", points: mean("rmse"), look: "own" }, { name: "persistence", points: mean("persistence"), look: "dash" },
-    { name: "climatology", points: mean("climatology"), look: "dots" }, { name: "bicubic interpolation", points: mean("bicubic"), look: "fine" },
+    { name: "damped persistence", points: mean("damped"), look: "fade" }, { name: "climatology", points: mean("climatology"), look: "dots" }, { name: "bicubic interpolation", points: mean("bicubic"), look: "fine" },
   ] as Line[]).filter((line) => line.points.some(([, value]) => Number.isFinite(value)));
   const correlation = leads.map((lead): [number, number] => {
     const found = rows.filter((row) => row.lead_day === lead && row.acc !== null).map((row) => row.acc!);

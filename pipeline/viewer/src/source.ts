@@ -34,7 +34,7 @@ export interface Manifest {
 }
 export interface Standing { cycle: string; start: string; verdict: string; words: string; alarm: boolean; deadline: string | null; published: string | null; revision: number | null; degraded: boolean | null }
 export interface Status { as_of: string; well: boolean; cycles: Standing[] }
-export interface Row { variable: string; units: string; lead_day: number; rmse: number | null; persistence: number | null; climatology: number | null; bicubic: number | null; acc: number | null }
+export interface Row { variable: string; units: string; lead_day: number; rmse: number | null; persistence: number | null; climatology: number | null; bicubic: number | null; damped?: number | null; acc: number | null }
 
 /** What the page must know, with its variables by name. */
 export async function contents(): Promise<Contents | null> {
