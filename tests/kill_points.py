@@ -123,7 +123,7 @@ _ON_A_FOLDER = (
     "lock: held, nothing done", "journal: between the bytes of its first entry", "surface: after its write",
     "waves: before its mark", "initialise: after its mark", "forecast: between two shards of a day",
     "forecast: before the older restart state goes", "forecast: after its mark",
-    "quicklooks: between the bytes of a picture", "quicklooks: after its mark", "series: between the bytes of a shard",
+    "quicklooks: between the bytes of a picture", "series: between the bytes of a shard",
     "publish: between check and manifest", "publish: between the bytes of latest", "publish: after latest",
     "tidying: before what was staged goes",
 )  # fmt: skip
