@@ -35,7 +35,8 @@ class Variable(Entry):
     """One quantity.
 
     ``lower``/``upper``: the values outside which a field is not this quantity, in ``units``: the gate's bounds
-    on inputs and outputs (their origin is ``bounds_from``). ``mantissa_bits`` are kept on disk (float32 has 23).
+    on inputs and outputs (their origin is ``bounds_from``). ``mantissa_bits`` are kept on disk (float32 has 23):
+    rounding adds at most a twentieth to differences between neighbouring cells (``tests/benchmarks/precision.py``).
     ``has_depth``: given at every depth of the system. ``circular``: an angle in degrees, averaged as a vector.
     ``logarithmic``: spread over decades: drawn and modelled on a logarithmic scale.
     """
@@ -85,7 +86,7 @@ SALINITY = Variable(
     lower=0.0,
     upper=45.0,
     bounds_from=WORLD_OCEAN,
-    mantissa_bits=13,
+    mantissa_bits=14,
     colour_map="haline",
     has_depth=True,
 )
@@ -216,7 +217,7 @@ WAVE_PERIOD = Variable(
     lower=0.5,
     upper=30.0,
     bounds_from=ERA5_RANGE,
-    mantissa_bits=9,
+    mantissa_bits=10,
     colour_map="tempo",
 )
 WAVE_DIRECTION = Variable(
