@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import xarray as xr
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -122,7 +121,7 @@ def _score_day(
 ) -> list[tuple[Manifest, Scored]]:  # fmt: skip
     """Score the forecasts that are valid at one time against its analysis; their tables first, the board last."""
     begun, what = time.monotonic(), f"score {product.name} of {valid:%Y-%m-%d}"
-    happened, usual = _once(asked), lru_cache(2 * len(due) + 2)(verify.day_of_year(asked.system))
+    happened, usual = _truth(asked), lru_cache(2 * len(due) + 2)(verify.day_of_year(asked.system))
     kept, told = list[scoreboard.Scored](), list[tuple[Manifest, Scored]]()
     with progress().stage(what, len(due)) as advance:
         for number, item in enumerate(due, start=1):
@@ -132,7 +131,7 @@ def _score_day(
             except InputUnavailable as absence:
                 progress().say(escape(f"{valid:%Y-%m-%d} {product.name} waits: {absence}"))
                 return [(item.manifest, Scored(product.name, (), str(absence))) for item in due]
-            _keep(asked, item, product, made)
+            scores.keep_day(asked.store, item.manifest, product.name, asked.system, made, drawn=item.lead_day in DRAWN)
             facts = item.manifest.facts
             who = scoreboard.identity(facts.forecaster, facts.checkpoint_sha256)
             kept.append(scoreboard.Scored(item.lead_day, item.manifest.revision, who, made))
@@ -143,27 +142,6 @@ def _score_day(
     return told
 
 
-def _keep(asked: Scoring, item: Due, product: ProductEntry, made: xr.Dataset) -> None:
-    if item.lead_day in DRAWN:
-        scores.keep(asked.store, item.manifest, product.name, asked.system, made)
-    else:
-        scores.keep_table(asked.store, item.manifest, product.name, made)
-
-
-def _once(asked: Scoring) -> Truth:
-    """The truth, made once for all the forecasts that are valid then; so is its absence."""
-    make = truth.analysed(asked.system, truth.Edge(asked.run.inputs, asked.run.scratch, asked.run.seed))
-    kept: dict[datetime, xr.Dataset | InputUnavailable] = {}
-
-    def happened(entry: ProductEntry, when: datetime) -> xr.Dataset:
-        if when not in kept:
-            try:
-                kept[when] = make(entry, when)
-            except InputUnavailable as absence:
-                kept[when] = absence
-        found = kept[when]
-        if isinstance(found, InputUnavailable):
-            raise found
-        return found
-
-    return happened
+def _truth(asked: Scoring) -> Truth:
+    edge = truth.Edge(asked.run.inputs, asked.run.scratch, asked.run.seed)
+    return truth.remembered(truth.analysed(asked.system, edge))

@@ -18,7 +18,7 @@ import typer
 
 from flows import clock, notify
 from flows.notify import Channel
-from pipeline import alerts, freshness, said, systems
+from pipeline import alerts, freshness, said, skill, systems
 from pipeline.alerts import Alert
 from pipeline.errors import CycleAlarm, StoreError
 from pipeline.freshness import Freshness
@@ -103,11 +103,29 @@ def _look_at(system: System, store: Store, channels: Sequence[Channel], settings
     made, before = freshness.of(store, system, moment), said.recall(store, system.name)
     alarms = tuple(alerts.alarm(system.name, item, moment, settings.runbook) for item in made.alarms)
     after = _tell((*alarms, *_over(made, before, settings)), before, channels)
-    gone = {sent.cycle for sent in after.sent.values()} - {item.cycle for item in made.cycles}
+    gone = {sent.cycle for sent in after.sent.values()} - {item.cycle for item in made.cycles} - {None}
+    drifts, after = _drifts(system, store, after, channels, settings)
+    alarms += drifts
     after = after.without(tuple(key for cycle in gone for key in after.of(cycle)))
     freshness.publish(store, made)
     said.remember(store, system.name, after.model_copy(update={"looked": moment}))
     return alarms
+
+
+def _drifts(
+    system: System, store: Store, before: Said, channels: Sequence[Channel], settings: Settings
+) -> tuple[tuple[Alert, ...], Said]:  # fmt: skip
+    """Skill that left its usual range, told; and that it is back, after which the next drift is news again."""
+    found, moment = skill.read(store, system.name), clock.now()
+    back = alerts.drifted_back(system.name, moment, settings.runbook)
+    if found is not None and found.drifts:
+        alarm = alerts.drifted(found, moment, settings.runbook)
+        return (alarm,), _tell((alarm,), before.without((back.key,)), channels)
+    if not before.of(None):
+        return (), before
+    after = _tell((back,), before, channels)
+    everybody = set(after.sent[back.key].reached) >= {item.name for item in channels}
+    return (), after.without(after.of(None)) if everybody else after
 
 
 def _over(made: Freshness, before: Said, settings: Settings) -> Iterable[Alert]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline import skill
 from pipeline.durations import Estimate
 from pipeline.errors import ForecastRefused, StoreError
 from pipeline.verdict import CLOSED, Standing, Verdict, in_words
@@ -23,8 +24,9 @@ SYMPTOMS: Mapping[Verdict, str] = {
     Verdict.COMPLETE: "held", Verdict.WAITING: "input-absent",
 }  # fmt: skip
 """The runbook's entry for a verdict that is no failure."""
-DIED, FAULT, FULL = "zombie", "fault", "disk-full"
-"""The runbook's entries for a run that ended without a word, a fault in the service itself, and a full store."""
+DIED, FAULT, FULL, DRIFT = "zombie", "fault", "disk-full", "skill-drift"
+"""The runbook's entries for a run that ended without a word, a fault in the service itself, a full store, and forecasts
+that are worse than usual."""
 
 
 class Kind(StrEnum):
@@ -78,6 +80,26 @@ def recovery(system: str, standing: Standing, moment: datetime, runbook: str) ->
             "command": "nothing to do",
         }
     )
+
+
+def drifted(found: skill.Standing, moment: datetime, runbook: str) -> Alert:
+    """The alert that a system's forecasts are worse than they usually are, beside what they must beat."""
+    subjects = sorted({f"{item.product} {item.variable}" for item in found.drifts})
+    return Alert(
+        kind=Kind.ALARM, key=f"{found.system} skill {', '.join(subjects)}", verdict="skill drift", moment=moment,
+        system=found.system, headline=f"{found.system}: SKILL DRIFTS, {', '.join(subjects)} worse than usual",
+        sentence="; ".join(item.words for item in found.drifts), look=f"goms sources yesterday --system {found.system}",
+        command=f"goms status --system {found.system}", runbook=f"{runbook}#{DRIFT}",
+    )  # fmt: skip
+
+
+def drifted_back(system: str, moment: datetime, runbook: str) -> Alert:
+    """The alert that skill is within its usual range again."""
+    return Alert(
+        kind=Kind.RECOVERY, key=f"{system} skill over", verdict="skill drift", moment=moment, system=system,
+        headline=f"{system}: over, skill is within its usual range again", sentence="nothing drifts any more",
+        command="nothing to do", look=f"goms status --system {system}", runbook=f"{runbook}#{DRIFT}",
+    )  # fmt: skip
 
 
 def store_lost(sentence: str, moment: datetime, runbook: str) -> Alert:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -91,19 +91,13 @@ def write(
     day before it is written; its report is one of the objects.
     """
     _check_unpublished(edition)
-    restart = restart_of(edition, inputs_digest)
-    if judge is not None and restart is not None and restart.seen is None:
-        restart = None  # made without a judge, who must have seen every day
-    if restart is None:
-        edition.store.delete(edition.prefix)
+    restart = _whole_restart(edition, inputs_digest, judge)
     resume = None if restart is None else ForecastDay(staged.load(edition.store, restart.state.path))
     done = {} if restart is None else {item.path: item for item in restart.objects}
     writers: dict[str, ProductWriter] = {}
     with ExitStack() as stack:
         if judge is not None:
-            stack.enter_context(judge.keeping())
-            if restart is not None and restart.seen is not None and resume is not None:
-                judge.go_on(restart.seen, resume)
+            stack.enter_context(_begun(judge, restart, resume))
         for day in forecast(initial, forecaster, edition.system, resume=resume, masks=masks):
             lead_day = int(day["lead_day"])
             if judge is not None:
@@ -119,6 +113,23 @@ def write(
     if judge is not None:
         done |= {item.path: item for item in _judged(edition, judge)}
     return tuple(done[path] for path in sorted(done))
+
+
+def _begun(judge: Judge, restart: Restart | None, resume: ForecastDay | None) -> AbstractContextManager[None]:
+    """The judge at the day before the next, keeping a report of what is refused."""
+    if restart is not None and restart.seen is not None and resume is not None:
+        judge.go_on(restart.seen, resume)
+    return judge.keeping()
+
+
+def _whole_restart(edition: Edition, inputs_digest: str, judge: Judge | None) -> Restart | None:
+    """The restart state to go on after; without one what a stopped run left is cleared."""
+    restart = restart_of(edition, inputs_digest)
+    if judge is not None and restart is not None and restart.seen is None:
+        restart = None  # made without a judge, who must have seen every day
+    if restart is None:
+        edition.store.delete(edition.prefix)
+    return restart
 
 
 def labelled(edition: Edition) -> Edition:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline import freshness, journal
+from pipeline import freshness, journal, skill
 from pipeline.cycle import Cycle, from_key
 from pipeline.freshness import Freshness
 from pipeline.journal import Event, Note
@@ -79,6 +79,9 @@ RMSE = Metric(
 ACC = Metric(
     "goms_skill_anomaly_correlation", "Anomaly correlation of that forecast.", ("product", "variable", "lead_day")
 )
+DRIFTS = Metric(
+    "goms_skill_drifts", "Variables and lead days whose error left its usual range for the worse, as last verified."
+)
 STORE_BYTES = Metric("goms_store_bytes", "Bytes in the store.", ("part",))
 STORE_OBJECTS = Metric("goms_store_objects", "Objects in the store.", ("part",))
 
@@ -88,7 +91,7 @@ FRESH = (
     STAGE_USUAL, RUN_CODE, RUN_ENDED,
 )  # fmt: skip
 """Figures that cost some dozens of small requests."""
-SLOW = (RMSE, ACC, STORE_BYTES, STORE_OBJECTS)
+SLOW = (RMSE, ACC, DRIFTS, STORE_BYTES, STORE_OBJECTS)
 """Figures that list everything or read many documents: to be asked for now and then."""
 
 SCORED_CYCLES = 60
@@ -130,6 +133,9 @@ def fresh(store: Store, system: System, moment: datetime) -> Iterator[Sample]:
 def slow(store: Store, system: System, moment: datetime) -> Iterator[Sample]:
     """How good a system's forecasts are and what room it takes."""
     yield from _skill(store, system)
+    standing = skill.read(store, system.name)
+    if standing is not None:
+        yield Sample(DRIFTS, (), len(standing.drifts))
     parts = dict[str, Room]()
     for (part, _), room in storage(store, system, moment).parts.items():
         before = parts.get(part, Room())

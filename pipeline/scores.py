@@ -61,6 +61,16 @@ def keep(store: Store, manifest: Manifest, name: str, system: System, scores: xr
     return [*records, *(store.write_bytes(f"{where}/{path}", data) for path, data in plots)]
 
 
+def keep_day(
+    store: Store, manifest: Manifest, name: str, system: System, scores: xr.Dataset, *, drawn: bool
+) -> None:  # fmt: skip
+    """Put the scores of one lead day: into the table, and where it is ``drawn`` into the dataset and the curves."""
+    if drawn:
+        keep(store, manifest, name, system, scores)
+    else:
+        keep_table(store, manifest, name, scores)
+
+
 def keep_table(store: Store, manifest: Manifest, name: str, scores: xr.Dataset) -> ObjectRecord:
     """Put the rows of some lead days into a product's table, in place of those of these days that are there."""
     path = f"{prefix(manifest)}/{name}.json"

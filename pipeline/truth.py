@@ -11,6 +11,7 @@ import xarray as xr
 
 from pipeline import ingest, regrid
 from pipeline.contracts import Gridded
+from pipeline.errors import InputUnavailable
 from pipeline.products import ProductEntry
 from pipeline.systems import System
 from pipeline.variables import Kind
@@ -36,6 +37,25 @@ def analysed(system: System, edge: Edge) -> Truth:
             system, Kind(entry.state), when, edge)  # fmt: skip
 
     return truth
+
+
+def remembered(truth: Truth) -> Truth:
+    """A truth that is made once for all who ask for the same moment; so is its absence."""
+    kept: dict[tuple[str, datetime], xr.Dataset | InputUnavailable] = {}
+
+    def again(entry: ProductEntry, when: datetime) -> xr.Dataset:
+        place = (entry.name, when)
+        if place not in kept:
+            try:
+                kept[place] = truth(entry, when)
+            except InputUnavailable as absence:
+                kept[place] = absence
+        found = kept[place]
+        if isinstance(found, InputUnavailable):
+            raise found
+        return found
+
+    return again
 
 
 def of_kind(system: System, kind: Kind, when: datetime, edge: Edge) -> Gridded:

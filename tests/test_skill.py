@@ -188,3 +188,43 @@ def test_every_lead_day_that_has_an_analysis_is_scored_once(here: Here, first_da
     assert verified(first_day, four_days).startswith("0 forecasts scored")
     assert {path: first_day.read_bytes(path) for path, _ in first_day.objects("small-sea/scores")} == bytes_of
     assert skill.read(first_day, "small-sea").products["ocean"].cycles == 1
+
+
+# --------------------------------------------------------------------------------------------------------- told
+
+
+class Kept:
+    """A channel that keeps what it is sent."""
+
+    name = "kept"
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def send(self, alert) -> None:
+        self.sent.append(alert.headline)
+
+
+def test_a_drift_is_told_once_and_once_that_it_is_over(usual, monkeypatch) -> None:
+    from flows import notify, watch
+    from pipeline.said import Said
+    from pipeline.settings import Settings
+
+    receiver = Kept()
+    monkeypatch.setattr(notify, "deliver", lambda alert, channel: channel.send(alert) is None)
+    fill(usual, [0.7] * 7, AFTER, leads=(1, 2))
+
+    def look(before: Said) -> tuple[int, Said]:
+        alarms, after = watch._drifts(small.SYSTEM, usual, before, [receiver], Settings())
+        return len(alarms), after
+
+    assert look(Said()) == (0, Said())
+    skill.refresh(usual, small.SYSTEM)
+    first, said = look(Said())
+    again, said = look(said)
+    assert (first, again) == (1, 1)
+    assert receiver.sent == ["small: SKILL DRIFTS, waves mwd, waves mwp, waves swh worse than usual"]
+    fill(usual, [0.5] * 7, AFTER + 7 * DAY, leads=(1, 2))
+    skill.refresh(usual, small.SYSTEM)
+    assert look(said) == (0, Said())
+    assert receiver.sent[1:] == ["small: over, skill is within its usual range again"]
