@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -87,8 +87,8 @@ def write(
 
     Goes on after the newest restart state made from the same ``inputs_digest``, with the same bytes as if it never
     stopped; without one it clears what a stopped run left there. ``StoreError`` where the revision is published.
-    ``progress`` is called after each lead day is handed to the writers: renew the lock there. ``judge`` looks at each
-    day before it is written; its report is one of the objects.
+    ``progress`` is called after each lead day is handed to the writers: renew the lock there. The ``judge``'s report is
+    one of the objects.
     """
     _check_unpublished(edition)
     restart = _whole_restart(edition, inputs_digest, judge)
@@ -96,12 +96,9 @@ def write(
     done = {} if restart is None else {item.path: item for item in restart.objects}
     writers: dict[str, ProductWriter] = {}
     with ExitStack() as stack:
-        if judge is not None:
-            stack.enter_context(_begun(judge, restart, resume))
-        for day in forecast(initial, forecaster, edition.system, resume=resume, masks=masks):
+        days = forecast(initial, forecaster, edition.system, resume=resume, masks=masks)
+        for day in _looked_at(days, judge, restart, resume):
             lead_day = int(day["lead_day"])
-            if judge is not None:
-                judge.look(day)
             if not writers:
                 writers = _open(edition, day, queue_days, stack)
             for entry in edition.entries:
@@ -109,17 +106,26 @@ def write(
             if lead_day % restart_every_days == 0 and 0 < lead_day < edition.system.forecast_days:
                 _save_restart(edition, inputs_digest, day, done | _records(writers, drain=True), judge)
             progress(lead_day)
-    done |= _records(writers, drain=False)
-    if judge is not None:
-        done |= {item.path: item for item in _judged(edition, judge)}
+    done |= _records(writers, drain=False) | {item.path: item for item in _judged(edition, judge)}
     return tuple(done[path] for path in sorted(done))
 
 
-def _begun(judge: Judge, restart: Restart | None, resume: ForecastDay | None) -> AbstractContextManager[None]:
-    """The judge at the day before the next, keeping a report of what is refused."""
+def _looked_at(
+    days: Iterator[ForecastDay], judge: Judge | None, restart: Restart | None, resume: ForecastDay | None
+) -> Iterator[ForecastDay]:  # fmt: skip
+    """The days, each as the judge lets it through; what whoever is before the judge refuses gets its report too."""
+    if judge is None:
+        yield from days
+        return
     if restart is not None and restart.seen is not None and resume is not None:
         judge.go_on(restart.seen, resume)
-    return judge.keeping()
+    while True:
+        with judge.keeping():
+            day = next(days, None)
+        if day is None:
+            return
+        judge.look(day)
+        yield day
 
 
 def _whole_restart(edition: Edition, inputs_digest: str, judge: Judge | None) -> Restart | None:
@@ -138,8 +144,10 @@ def labelled(edition: Edition) -> Edition:
     return edition if found is None else _with_labels(edition, found)
 
 
-def _judged(edition: Edition, judge: Judge) -> Iterator[ObjectRecord]:
+def _judged(edition: Edition, judge: Judge | None) -> Iterator[ObjectRecord]:
     """The judge's report, and the metadata of the products that it has something to say of."""
+    if judge is None:
+        return
     found, record = judge.close()
     yield record
     told = _with_labels(edition, found)
