@@ -65,10 +65,11 @@ def write(bucket: str, days: int) -> dict[str, str]:
     """All three layouts; their addresses."""
     system = writing.system(days).model_copy(update={"products": (ENTRY,), "series": (ENTRY.name,)})
     edition = Edition(Store(bucket), system, writing.START, writing.FACTS)
-    made, plain = writing.fields(), f"{bucket}/plain.zarr"
+    plain = f"{bucket}/plain.zarr"
     with ProductWriter(edition.store, edition.product_prefix(ENTRY), ENTRY, system, edition.cycle, edition.facts) as to:
         for lead in range(days):
-            day = writing.forecast_day(made[lead % len(made)], lead)
+            (values,) = writing.fields([lead])
+            day = writing.forecast_day(values, lead)
             product = produce.produce(day, ENTRY, system, edition.cycle, edition.facts)
             to.write(product)
             raw = xr.Dataset({"to": (product["to"].dims, day["ocean"].values[:15][None])}, {"time": [np.int64(lead)]})

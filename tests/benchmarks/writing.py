@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,13 +55,13 @@ def system(days: int) -> systems.System:
 START = cycle.cycle(systems.GLOBAL_QUARTER_DEGREE.name, "2024-01-01", systems.GLOBAL_QUARTER_DEGREE.start_hour)
 
 
-def fields() -> list[Fields]:
-    """Distinct days, each (channel, latitude, longitude)."""
+def fields(days: Iterable[int] = range(DISTINCT_DAYS)) -> list[Fields]:
+    """Some days, each (channel, latitude, longitude)."""
     ocean = landmask.ocean_mask(system(2), ENTRY.state)
     patterns = [_pattern(seed, *ocean.shape[1:]) for seed in range(6)]
     labels = channels_of(ENTRY.state, system(2))
     made = []
-    for day in range(DISTINCT_DAYS):
+    for day in days:
         values = np.empty(ocean.shape, np.float32)
         for number, label in enumerate(labels):
             mean, spread = SPECTRUM[label.variable]
