@@ -1,10 +1,10 @@
 """The future forcing of a forecast: no one has tomorrow's analysis, so it persists, relaxes, or is a weather forecast.
 
 ``analysis`` is the weather that came: a hindcast's, known to training alone. ``persistence`` holds the analysis.
-``relaxed`` lets its anomaly fade: clim(t0 + n) + (f(t0) - clim(t0)) exp(-n / tau) after n days. ``forecast`` takes the lead days that a weather forecast holds (``pipeline.foresight``) and relaxes from
-the last of them on any other; where there is none it is ``relaxed``. Training, which has no archive of weather
-forecasts, sees ``relaxed`` for it; otherwise it sees the sequence of the service. Each field is valid at the start of
-its step.
+``relaxed`` lets its anomaly fade: clim(t0 + n) + (f(t0) - clim(t0)) exp(-n / tau) after n days. ``forecast`` takes the
+lead days that a weather forecast holds (``pipeline.foresight``) and relaxes from the last of them on any other; where
+there is none it is ``relaxed``. Training, which has no archive of weather forecasts, sees ``relaxed`` for it; otherwise
+it sees the sequence of the service. Each field is valid at the start of its step.
 """
 
 from __future__ import annotations

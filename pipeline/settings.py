@@ -46,16 +46,16 @@ class Settings(BaseSettings):
         "__EARTHDATA_TOKEN",
     )
     cache_days: float = Field(
-        default=3.0, ge=0, description="days for which fetched slabs are kept in the store; `goms housekeeping` removes "
-        "older ones"
+        default=3.0, ge=0, description="days for which fetched slabs are kept in the store; `goms housekeeping` "
+        "removes older ones"
     )  # fmt: skip
     scratch: Path = Field(default=Path("./build/scratch"), description="folder for files that a run may lose")
     threads: int = Field(default=2, ge=1, description="processor threads a run may use")
     device: str = Field(default="cpu", description="where models run: cpu, cuda, or cuda:1 and so on")
     precision: Literal["float32", "bfloat16", "fastest"] = Field(
         default="float32",
-        description="of a model's products: float32; bfloat16; or fastest: bfloat16 where the device has it in hardware "
-        "and, on a processor, it is measured faster. What is not float32 on cpu is said on the products",
+        description="of a model's products: float32; bfloat16; or fastest: bfloat16 where the device has it in "
+        "hardware and, on a processor, it is measured faster. What is not float32 on cpu is said on the products",
     )
     compiled: bool = Field(
         default=False, description="models through torch.compile: a minute at the first step, faster from there on"

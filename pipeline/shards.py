@@ -35,7 +35,9 @@ TIME_ATTRIBUTES = {"units": "hours since 1950-01-01 00:00:00", "calendar": "stan
 LEAP_SECONDS = {"units_metadata": "leap_seconds: none"}
 """CF-1.11 4.4: every day has 86400 seconds."""
 QUANTIZATION = "quantization_info"
-HOW_QUANTIZED = {"algorithm": "bitround", "implementation": "GOMS, pipeline.precision: to nearest, ties to even"}
+HOW_QUANTIZED: dict[str, Any] = {
+    "algorithm": "bitround", "implementation": "GOMS, pipeline.precision: to nearest, ties to even",
+}  # fmt: skip
 """CF-1.12 8.4, which an earlier convention's readers pass over: a variable without data says how fields were rounded,
 and each of them to how many bits of the mantissa (``quantization_nsb``)."""
 COMPRESSION = BloscCodec(typesize=4, cname="zstd", clevel=1, shuffle="bitshuffle", blocksize=1 << 19)
