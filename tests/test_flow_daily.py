@@ -73,18 +73,18 @@ def test_what_is_published_opens_and_is_the_days_ocean_held(both_days: tuple[Sto
         assert ocean.attrs["ocean"] == "synthetic twin: not the real ocean"
 
 
-def test_the_readmes_three_lines_read_a_forecast(
+def test_the_readmes_two_lines_read_a_forecast(
     both_days: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As they stand there, but for the name of the system and of the store."""
     store = Path(both_days[1].address(""))
     text = (Path(__file__).parents[1] / "README.md").read_text()
-    code = text.partition("```python\n")[2].partition("```")[0].replace("twin", "small-sea").replace("store/", "two/")
+    code = text.partition("```python\n")[2].partition("```")[0].replace("twin", "small-sea").replace('"store"', '"two"')
     monkeypatch.chdir(store.parent)
     names: dict[str, xr.Dataset] = {}
     exec(code, names)
     with names["ocean"] as ocean:
-        assert len([line for line in code.splitlines() if line]) == 3
+        assert len([line for line in code.splitlines() if line]) == 2
         assert str(ocean["forecast_reference_time"].values)[:10] == SECOND
         assert ocean["to"].sel(depth=0).isel(time=3).shape == (15, 9)
 
