@@ -23,7 +23,7 @@ from pipeline import landmask
 from pipeline.store import Store
 
 SYSTEM = small_goms.SMALL_SEA
-PAUSE_SECONDS = 0.4
+PAUSE_SECONDS = 0.8
 """Between two looks: it shares the processors with the run it looks at."""
 
 

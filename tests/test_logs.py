@@ -134,7 +134,7 @@ def test_a_run_is_told_stage_by_stage(here: Here, folder_store: Store, tmp_path:
 
 
 def test_on_request_stderr_is_json_alone(goms: Goms, folder_store: Store) -> None:
-    goms.environment |= {"GOMS_LOG_FORMAT": "json", "PREFECT_LOGGING_LEVEL": "INFO"}
+    goms.environment.update({"GOMS_LOG_FORMAT": "json", "PREFECT_LOGGING_LEVEL": "INFO"})
     answer = goms.run("2023-01-09", folder_store)
     assert answer.code == 3
     told = [json.loads(line) for line in answer.err.splitlines()]

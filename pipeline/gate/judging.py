@@ -48,8 +48,9 @@ def judge(
 
 
 def _pairs(scene: Scene, limits: tuple[Limit, ...], spared: set[tuple[Check, str]]) -> Iterator[tuple[Limit, Variable]]:
-    for limit in limits:
-        for entry in scene.entries:
+    """Every limit of every variable, a variable after the other: what it is compared with is read once."""
+    for entry in scene.entries:
+        for limit in limits:
             if entry.name in limit.variables and (limit.check, entry.name) not in spared:
                 yield limit, entry
 

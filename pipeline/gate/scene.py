@@ -107,14 +107,16 @@ def climatology_of(kind: Kind, dataset: xr.Dataset, when: datetime) -> Beside:
 
 
 def of_dataset(dataset: xr.Dataset) -> Beside:
-    """Fields of an opened dataset, (depth,) latitude, longitude, a level at a time."""
+    """Fields of an opened dataset, (depth,) latitude, longitude, read a variable at a time."""
+
+    @lru_cache(maxsize=1)
+    def read(name: str) -> NDArray[np.float32]:
+        return np.asarray(dataset[name].values, dtype=np.float32)
 
     def beside(name: str, number: int) -> Field | None:
         if name not in dataset:
             return None
-        field = dataset[name]
-        chosen = field.isel(depth=number) if "depth" in field.dims else field
-        return np.asarray(chosen.values, dtype=np.float32)
+        return read(name)[number] if "depth" in dataset[name].dims else read(name)
 
     return beside
 
