@@ -73,9 +73,7 @@ def test_what_is_published_opens_and_is_the_days_ocean_held(both_days: tuple[Sto
         assert ocean.attrs["ocean"] == "synthetic twin: not the real ocean"
 
 
-def test_the_readmes_two_lines_read_a_forecast(
-    both_days: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_readmes_two_lines_read_a_forecast(both_days: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch) -> None:
     """As they stand there, but for the name of the system and of the store."""
     store = Path(both_days[1].address(""))
     text = (Path(__file__).parents[1] / "README.md").read_text()
