@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,12 @@ def choose(run: Run) -> Persistence | ModelForecaster:
     if run.forecaster == CHECKPOINT and pin is not None:
         return trained.pinned(pin, Settings())
     return trained.from_folder(Path(run.forecaster), Settings())
+
+
+def prepare(forecaster: str) -> None:
+    """Bring in what a forecaster needs, which takes seconds; to be called while there is something to wait for."""
+    if forecaster != PERSISTENCE:
+        importlib.import_module("flows.trained")
 
 
 def fitted(run: Run, initial: InitialState) -> Forecaster:

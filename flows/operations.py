@@ -1,4 +1,4 @@
-"""What the commands do: a flow in a process that serves Prefect's API itself, and what came of it in words."""
+"""What the commands do: a flow, with Prefect's API beside it, and what came of it in words."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows import clock
+from flows.beside import Api
 from flows.progress import PROGRESS, Progress
-from flows.server import prepared, serving
+from flows.server import prepared
 from flows.stages import Run
 from pipeline import edition, publish, scores, sources, systems
 from pipeline.cycle import Cycle
@@ -43,13 +44,15 @@ class Request(NamedTuple):
     supersede: str | None = None
 
 
-def run(request: Request, *, debug: bool) -> None:
+def run(request: Request, api: Api) -> None:
     """Run a cycle and say where everything is."""
     sources.refuse_unread(systems.system(request.system), request.inputs)
     PROGRESS.set(Progress())
-    with serving(Settings(), debug=debug):
-        from flows.daily import daily
+    from flows import forecasters
+    from flows.daily import daily
 
+    forecasters.prepare(request.forecaster)
+    with api():
         outcome = daily(*request)
     if not outcome.new:
         _say(f"{request.system} {outcome.run.cycle} r{outcome.run.revision} was published before: nothing to do")
@@ -66,7 +69,7 @@ def rehearse(request: Request) -> None:
 
 
 def verify(
-    day: str, system: str, inputs: str | None, store: str | None, leads: str, seed: int, *, debug: bool
+    day: str, system: str, inputs: str | None, store: str | None, leads: str, seed: int, api: Api
 ) -> None:  # fmt: skip
     """Score a published forecast, keep the scores and print them."""
     settings, wanted = Settings(), lead_days(leads)
@@ -77,9 +80,9 @@ def verify(
         revision=manifest.revision,
     )  # fmt: skip
     PROGRESS.set(Progress())
-    with serving(settings, debug=debug):
-        from flows.verification import verification
+    from flows.verification import verification
 
+    with api():
         found = verification(request, wanted)
     _table().print(score_table(found, manifest))
     for product in found:

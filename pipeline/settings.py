@@ -134,6 +134,11 @@ def prefect_defaults(settings: Settings, log_level: str) -> Path:
     return home
 
 
+def prefect_api_named() -> bool:
+    """Whether the environment names a Prefect server."""
+    return bool(os.environ.get("PREFECT_API_URL"))
+
+
 def child_environment(changes: Mapping[str, str], unless_set: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process that this one starts: its own, changed, with defaults for what is not set."""
     return {**unless_set, **os.environ, **changes}
