@@ -96,19 +96,11 @@ def test_latest_moves_forward_and_never_back(both_days: tuple[Store, Store], her
     assert publish.published(folder_store, CYCLES[FIRST]) == 1
 
 
-@pytest.mark.parametrize(
-    "seen",
-    [
-        "small-sea/runs/20230102T00/marks/ocean.json",
-        "small-sea/cycles/20230102T00/r1/ocean.zarr/to/c/3/0/0/0",
-        "small-sea/runs/20230102T00/marks/forecast.json",
-    ],
-    ids=["taking in", "forecasting", "drawing"],
-)
 def test_a_killed_run_shows_readers_nothing_and_the_next_completes_it(
-    goms: Goms, first_day: Store, both_days: tuple[Store, Store], seen: str
+    goms: Goms, first_day: Store, both_days: tuple[Store, Store]
 ) -> None:
-    """The restart state is of lead day 2, so that the second of the kills lies between it and the next."""
+    """Amid the forecast, between two restart states; ``test_kill_matrix`` has every other point."""
+    seen = f"{CYCLES[SECOND].revision_prefix(1)}/ocean.zarr/to/c/3/0/0/0"
     goms.environment["GOMS_RESTART_EVERY_DAYS"] = "2"
     killed = goms.start("run", SECOND, *goms.request(first_day))
     stop_when(killed, first_day, seen, signal.SIGKILL)
@@ -145,20 +137,16 @@ def test_a_run_killed_between_its_manifest_and_latest_is_completed(here: Here, f
     assert contents(first_day, "small-sea/cycles") == before
 
 
-@pytest.mark.parametrize("where", ["folder_store", pytest.param("s3_store", marks=pytest.mark.server)])
-def test_of_two_runs_one_publishes_and_the_other_says_who_is_at_it(
-    goms: Goms, where: str, request: pytest.FixtureRequest
-) -> None:
-    store: Store = request.getfixturevalue(where)
-    first = goms.start("run", FIRST, *goms.request(store))
-    stop_when(first, store, lock.path(CYCLES[FIRST]), signal.SIGSTOP)
-    second = goms.run(FIRST, store)
+def test_of_two_runs_one_publishes_and_the_other_says_who_is_at_it(goms: Goms, folder_store: Store) -> None:
+    first = goms.start("run", FIRST, *goms.request(folder_store))
+    stop_when(first, folder_store, lock.path(CYCLES[FIRST]), signal.SIGSTOP)
+    second = goms.run(FIRST, folder_store)
     first.send_signal(signal.SIGCONT)
     assert second.code == 7
     assert f"held by process {first.pid} on " in second.sentence
     ended = finish(first)
     assert ended.code == 0, ended.err
-    assert publish.published(store, CYCLES[FIRST]) == 1
+    assert publish.published(folder_store, CYCLES[FIRST]) == 1
 
 
 def test_an_input_that_is_not_there_is_exit_3(here: Here, folder_store: Store) -> None:
