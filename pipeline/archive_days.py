@@ -22,6 +22,7 @@ from pipeline.errors import GomsError, InputRefused, InputUnavailable
 from pipeline.grids import Grid
 from pipeline.precision import round_mantissa
 from pipeline.provenance import InputRecord, degradations, records
+from pipeline.sources.netcdf import closed_after
 from pipeline.systems import System
 from pipeline.variables import STATIC, Kind, variable
 
@@ -61,6 +62,7 @@ class Outcome(NamedTuple):
     missing: str | None
 
 
+@closed_after()
 def archive_day(task: Task) -> Outcome:
     """Bring one day to the archive: its data, not yet its flag. Its scratch folder is removed whatever happens."""
     scratch = task.scratch / f"{task.day:%Y%m%d}"

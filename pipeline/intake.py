@@ -18,6 +18,7 @@ from pipeline.gate.report import GateRefused, Outcome, Report, of_refusal
 from pipeline.gate.scene import climatology_of, scene_of
 from pipeline.provenance import InputRecord
 from pipeline.sources import SOURCES, Slabs, Source
+from pipeline.sources.netcdf import closed_after
 from pipeline.store import ObjectRecord, Store, to_json
 from pipeline.systems import System
 from pipeline.variables import Kind
@@ -50,6 +51,7 @@ class Asked(NamedTuple):
     cache: Slabs | None = None
 
 
+@closed_after()
 def take_in(
     asked: Asked, store: Store, choice: Choice = FIRST, sources: Mapping[str, Source] = SOURCES
 ) -> Gridded:  # fmt: skip

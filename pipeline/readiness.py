@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.errors import InputUnavailable, UsageError
 from pipeline.intake import FIRST, Asked, Choice
 from pipeline.sources import SOURCES, Request, Sighting, Source, in_order
+from pipeline.sources.netcdf import closed_after
 from pipeline.systems import Ladder, Rung
 from pipeline.variables import Kind
 
@@ -125,6 +126,7 @@ def _seen(
             return
 
 
+@closed_after()
 def _sighted(asked: Asked, rung: Rung, store: str | None, sources: Mapping[str, Source]) -> Sighting:
     if rung.source not in sources:
         return Sighting(False, None, "the list of sources", f"no source is called {rung.source}")

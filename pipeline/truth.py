@@ -13,6 +13,7 @@ from pipeline import ingest, regrid
 from pipeline.contracts import Gridded
 from pipeline.errors import InputUnavailable
 from pipeline.products import ProductEntry
+from pipeline.sources.netcdf import closed_after
 from pipeline.systems import System
 from pipeline.variables import Kind
 
@@ -58,11 +59,13 @@ def remembered(truth: Truth) -> Truth:
     return again
 
 
+@closed_after()
 def of_kind(system: System, kind: Kind, when: datetime, edge: Edge) -> Gridded:
     """One kind of input at an instant on the system's grid of that kind."""
     return regrid.regrid(ingest.ingest(system, kind, when, **edge._asdict()), kind, system)
 
 
+@closed_after()
 def kuroshio(system: System, when: datetime, edge: Edge) -> xr.Dataset:
     """The ocean's surface from the source itself on the system's Kuroshio grid, (latitude, longitude).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -146,3 +147,19 @@ def test_what_a_web_server_does_not_have_is_unavailable(served: tuple[Path, str]
     for address in (url, f"{url}absent.nc", f"{url}absent/", "http://127.0.0.1:9/"):
         with pytest.raises(InputUnavailable, match="HYCOM files"):
             netcdf.scan(address, tmp_path, "HYCOM")
+
+
+def test_files_opened_for_a_stage_are_closed_at_its_end(tmp_path: Path) -> None:
+    """As the system sees it: no descriptor of this process is of the file any more, though the dataset is held."""
+    path = native.write_hycom(tmp_path / "a.nc")
+
+    def open_here() -> list[str]:
+        links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
+        return [str(link) for link in links if link.exists() and link.resolve() == path.resolve()]
+
+    with netcdf.closed_after():
+        held = netcdf.open_file(path, "a.nc")
+        assert open_here() != []
+    assert open_here() == []
+    assert float(held["water_temp"].max()) > 0  # read again, it is opened again
+    held.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,26 @@ SUFFIXES = (".nc", ".nc4", ".cdf", *grib.SUFFIXES)
 CONNECT_SECONDS, SILENCE_SECONDS = 30, 60
 """A server that does not answer, or stops sending, for this long is given up (HYCOM's servers are known to hang)."""
 BLOCK_BYTES = 1 << 22
+
+
+_OPENED: ContextVar[list[xr.Dataset] | None] = ContextVar("opened", default=None)
+
+
+@contextmanager
+def closed_after() -> Iterator[None]:
+    """Files that are opened inside are closed at its end, by whoever opened them.
+
+    netCDF-C bears no two threads at a time, and what is left to the garbage collector is closed in whichever thread
+    it happens to run. What is read of a file after its end opens it again.
+    """
+    opened = list[xr.Dataset]()
+    token = _OPENED.set(opened)
+    try:
+        yield
+    finally:
+        _OPENED.reset(token)
+        for dataset in opened:
+            dataset.close()
 
 
 class NetcdfFile(NamedTuple):
@@ -102,6 +123,8 @@ def open_file(path: Path, uri: str) -> xr.Dataset:
     try:
         _check_length(path)
         raw = xr.open_dataset(path, engine="netcdf4", decode_cf=False, cache=False)
+        if (opened := _OPENED.get()) is not None:
+            opened.append(raw)
         return unpacked(raw.drop_vars("tau", errors="ignore"))
     except (OSError, RuntimeError, ValueError) as error:
         raise _unreadable(path, uri, error) from error
