@@ -210,7 +210,7 @@ def test_a_backfill_goes_through_the_work_pool_where_one_serves(
 
 def test_a_run_whose_machine_is_lost_ends_and_its_device_is_free(up: Up, folder_store: Store) -> None:
     """Worker and run die together amid the forecast: nobody is left to say so. Then Retry is pressed."""
-    hurry_the_end_of_zombies(up)
+    let_zombies_end_after(up, timedelta(seconds=1.5 * deployments.HEARTBEAT_SECONDS))
     stops = Path(up.environment["SMALL_SEA_STOPS"])
     stops.write_text("forecast: mid-rollout, day 4")
     run = up.fire("daily/daily-small-sea", **persistence(folder_store))
@@ -224,6 +224,7 @@ def test_a_run_whose_machine_is_lost_ends_and_its_device_is_free(up: Up, folder_
         assert client.read_flow_run(run.id).state_name == "Running"
     crashed = up.ended(run)
     assert (crashed.name, "no sign of life for" in str(crashed.message)) == ("Crashed", True), crashed
+    let_zombies_end_after(up, QUIET)
     up.waits(lambda: slots_taken(up) == 0 or None)
     assert up.prefect("flow-run", "retry", run.id).returncode == 0
     again = up.ended(run, after=crashed)
@@ -232,12 +233,16 @@ def test_a_run_whose_machine_is_lost_ends_and_its_device_is_free(up: Up, folder_
     assert reused == ["ocean", "surface", "waves", "initialise"]
 
 
-def hurry_the_end_of_zombies(up: Up) -> None:
-    """Its automation waits for the signs of life of two and a half minutes."""
+QUIET = timedelta(seconds=deployments.BEATS_MISSED * deployments.HEARTBEAT_SECONDS)
+
+
+def let_zombies_end_after(up: Up, quiet: timedelta) -> None:
+    """Another patience of the automation that ends them, which is the signs of life of two and a half minutes."""
     with up.client as client:
         (there,) = client.read_automations_by_name(deployments.ZOMBIES)
-        assert there.trigger.within == timedelta(seconds=deployments.BEATS_MISSED * deployments.HEARTBEAT_SECONDS)
-        there.trigger.within = timedelta(seconds=10)
+        if quiet != QUIET:
+            assert there.trigger.within == QUIET
+        there.trigger.within = quiet
         client.update_automation(there.id, AutomationCore.model_validate(there.model_dump(include=FIELDS)))
 
 
