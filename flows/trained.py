@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,7 @@ class OnOcean:
     def __init__(self, model: ModelForecaster, initial: InitialState, system: System) -> None:
         self.name, self.digest, self.trained_on = model.name, model.digest, model.trained_on
         self.ocean_channels, self.forcing_channels = model.ocean_channels, model.forcing_channels
+        self.forcing_memory_days: Mapping[str, float] = model.forcing_memory_days
         self._model, self._system = model, system
         self._forcing = np.asarray(initial["forcing"].values, dtype=np.float32)
 

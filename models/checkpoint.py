@@ -52,13 +52,17 @@ class About(Entry):
 
 
 class OceanCard(Entry):
-    """The backbone: its shape, the labels of its channels in order, and what it is normalised with."""
+    """The backbone: its shape, the labels of its channels in order, and what it is normalised with.
+
+    ``forcing_memory_days``: how fast an anomaly of each forcing channel faded in its training, where the days knew.
+    """
 
     architecture: Architecture
     channels: tuple[str, ...]
     forcing: tuple[str, ...]
     statistics: Statistics
     forcing_statistics: Statistics
+    forcing_memory_days: dict[str, float] = {}
 
 
 class StateHeadCard(Entry):

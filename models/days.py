@@ -26,7 +26,8 @@ class TrainingDays(Protocol):
 
     ``channels``: labels in order, by array: ``ocean``, ``forcing``, and whichever there are of ``waves``,
     ``biogeochemistry``, ``kuroshio``; an array that is not there is never asked for (but ``forcing``, of no channel).
-    Days that know their own moments may offer ``moments(name, span)``: see ``Reader.moments``.
+    Days that know their own moments may offer ``moments(name, span)``, and those whose forcing fades with a fitted
+    memory ``forcing_memory_days``: see ``Reader``.
     """
 
     channels: dict[str, tuple[str, ...]]
@@ -119,6 +120,11 @@ class Reader:
         known = getattr(self.days, "moments", None)
         found: tuple[NDArray[np.float64], ...] | None = known(name, self.span) if known is not None else None
         return found
+
+    @property
+    def forcing_memory_days(self) -> dict[str, float]:
+        """How fast an anomaly of each forcing channel fades in ``forcing``, where the days know."""
+        return dict(getattr(self.days, "forcing_memory_days", {}))
 
     def forcing(self, start: int, steps: int) -> Tensor:
         """(steps, channels, rows, columns): see ``TrainingDays.forcing``."""

@@ -65,6 +65,7 @@ class ModelForecaster:
         self.digest, self.trained_on = loaded.digest, card.about.trained_on
         self.card = card
         self.ocean_channels, self.forcing_channels = card.ocean.channels, card.ocean.forcing
+        self.forcing_memory_days = card.ocean.forcing_memory_days
         self.wave_channels = card.waves.architecture.channels if card.waves else ()
         self.biogeochemistry_channels = card.biogeochemistry.architecture.channels if card.biogeochemistry else ()
         self.kuroshio_channels = card.kuroshio.architecture.channels if card.kuroshio else ()

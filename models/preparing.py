@@ -58,7 +58,8 @@ def _fresh(reader: Reader, plan: Plan) -> tuple[Card, dict[str, Measured]]:
                             where="the training days", action="choose the architecture for this grid")  # fmt: skip
     ocean, forcing = _measured_ocean(reader, plan), _measured_forcing(reader, plan)
     card = OceanCard(architecture=a, channels=days.channels["ocean"], forcing=days.channels.get("forcing", ()),
-                     statistics=ocean.statistics, forcing_statistics=forcing.statistics)  # fmt: skip
+                     statistics=ocean.statistics, forcing_statistics=forcing.statistics,
+                     forcing_memory_days=reader.forcing_memory_days)  # fmt: skip
     return Card(format=FORMAT, about=plan.about, ocean=card), {"ocean": ocean, "forcing": forcing}
 
 

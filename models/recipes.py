@@ -89,8 +89,9 @@ PAPER_RECIPE = Recipe(
 """AI-GOMS: 150 epochs of 11 years, batch 32, fine-tuned over 2 steps, heads 100 epochs (arXiv 2308.03152)."""
 
 TWIN_RECIPE = Recipe(
-    batch=1, pretraining_steps=2000, mask_schedule=SHORT_MASKING, tuning_steps=100, tuning_lead=20, head_steps=1500,
+    batch=1, pretraining_steps=2600, mask_schedule=SHORT_MASKING, tuning_steps=120, tuning_lead=20, head_steps=2000,
     head_lead=40, mixed_precision=True, statistics_days=40, latitude_weights=True, single_level_weight=4.0,
+    averaging=0.998,
 )  # fmt: skip
 """The twin at 1 degree in about three quarters of an hour on two cores."""
 

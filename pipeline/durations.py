@@ -79,6 +79,6 @@ def _summary(stage: str, seconds: Sequence[float]) -> StageHistory:
     middle = median(seconds)
     worst = quantiles(seconds, n=10, method="inclusive")[-1] if len(seconds) > 1 else middle
     return StageHistory(
-        stage=stage, median_seconds=round(middle, 1), spread_seconds=round(max(0.0, worst - middle), 1),
+        stage=stage, median_seconds=round(middle, 3), spread_seconds=round(max(0.0, worst - middle), 3),
         cycles=len(seconds),
     )  # fmt: skip

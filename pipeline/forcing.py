@@ -1,7 +1,8 @@
 """The future forcing of a forecast: no one has tomorrow's analysis, so it persists, relaxes, or is a weather forecast.
 
 ``analysis`` is the weather that came: a hindcast's, known to training alone. ``persistence`` holds the analysis.
-``relaxed`` lets its anomaly fade: clim(t0 + n) + (f(t0) - clim(t0)) exp(-n / tau) after n days. ``forecast`` takes the
+``relaxed`` lets its anomaly fade: clim(t0 + n) + (f(t0) - clim(t0)) exp(-n / tau) after n days, with the tau that was
+fitted on the archive a model was trained on. ``forecast`` takes the
 lead days that a weather forecast holds (``pipeline.foresight``) and relaxes from the last of them on any other; where
 there is none it is ``relaxed``. Training, which has no archive of weather forecasts, sees ``relaxed`` for it; otherwise
 it sees the sequence of the service. Each field is valid at the start of its step.
@@ -29,14 +30,16 @@ Field = NDArray[np.float32]
 DECORRELATION_DAYS: Mapping[str, float] = MappingProxyType({"u10": 2.0, "v10": 2.0, "t2m": 10.0, "msl": 2.0, "sp": 2.0})
 """Days after which an anomaly is worth 1/e. Winds and pressure follow the passage of weather systems: half a
 synoptic period of three to six days. Air temperature over the sea follows the sea's surface, whose anomalies live
-longer than the weather; ten days keep what the weather and the sea share."""
+longer than the weather; ten days keep what the weather and the sea share. Used where no archive's fit is known: a
+training archive measures its own (``archive_statistics``), and a checkpoint carries those it was trained with."""
 
 
-def future_forcing(initial: InitialState, system: System, steps: int, first_lead: int = 0) -> Iterator[Field]:
+def future_forcing(initial: InitialState, system: System, steps: int, first_lead: int = 0,
+                   memory_days: Mapping[str, float] = DECORRELATION_DAYS) -> Iterator[Field]:  # fmt: skip
     """Yield the forcing of ``steps`` steps, (forcing_channel, latitude, longitude), valid at the start of each.
 
     The first is that of the step from lead day ``first_lead`` to the next; lead day 0 uses the analysis itself.
-    The system's policy says how it goes on.
+    The system's policy says how it goes on; ``memory_days``, by variable, how fast its anomaly fades.
     """
     check_known(system.forcing_policy, f"system {system.name}")
     analysis = np.asarray(initial["forcing"].values, dtype=np.float32)
@@ -45,7 +48,8 @@ def future_forcing(initial: InitialState, system: System, steps: int, first_lead
     for lead in range(first_lead, first_lead + steps):
         held = max((day for day in days if day <= lead), default=0)
         policy = system.forcing_policy
-        yield at_lead(days.get(held, analysis), start + timedelta(days=held), lead - held, system.grid, policy)
+        yield at_lead(days.get(held, analysis), start + timedelta(days=held), lead - held, system.grid, policy,
+                      memory_days)  # fmt: skip
 
 
 def _foreseen(initial: InitialState, analysis: Field) -> dict[int, Field]:
@@ -65,26 +69,30 @@ def check_known(policy: ForcingPolicy, where: str) -> None:
                          where=where, action="choose persistence, relaxed or forecast")  # fmt: skip
 
 
-def path(analysis: Field, start: datetime, steps: int, grid: Grid, policy: ForcingPolicy) -> Field:
+def path(analysis: Field, start: datetime, steps: int, grid: Grid, policy: ForcingPolicy,
+         memory_days: Mapping[str, float] = DECORRELATION_DAYS) -> Field:  # fmt: skip
     """The same sequence from lead day 0 as one array, (steps, forcing_channel, latitude, longitude)."""
     check_known(policy, "a training archive")
-    return np.stack([at_lead(analysis, start, lead, grid, policy) for lead in range(steps)])
+    return np.stack([at_lead(analysis, start, lead, grid, policy, memory_days) for lead in range(steps)])
 
 
-def at_lead(analysis: Field, start: datetime, lead: int, grid: Grid, policy: ForcingPolicy) -> Field:
+def at_lead(analysis: Field, start: datetime, lead: int, grid: Grid, policy: ForcingPolicy,
+            memory_days: Mapping[str, float] = DECORRELATION_DAYS) -> Field:  # fmt: skip
     """The forcing ``lead`` days after an analysis (forcing_channel, latitude, longitude) of ``start``, float32.
 
-    Of ``forecast`` what it is beyond its last day: ``relaxed``.
+    Of ``forecast`` what it is beyond its last day: ``relaxed``. ``memory_days``: see ``DECORRELATION_DAYS``, which
+    stands for a variable that is not in it.
     """
     if lead == 0 or policy == "persistence":
         return analysis.copy()
     then, now = _climatology(start + timedelta(days=lead), grid), _climatology(start, grid)
-    return (then + (analysis - now) * _memory(lead)).astype(np.float32)
+    return (then + (analysis - now) * _left(lead, memory_days)).astype(np.float32)
 
 
-def _memory(lead: int) -> Field:
+def _left(lead: int, memory_days: Mapping[str, float]) -> Field:
     """What is left of an anomaly after ``lead`` days, per channel, (forcing_channel, 1, 1); topography keeps all."""
-    left = [np.exp(-lead / DECORRELATION_DAYS.get(c.variable, np.inf)) for c in channels.forcing()]
+    days = {**DECORRELATION_DAYS, **memory_days}
+    left = [np.exp(-lead / days.get(c.variable, np.inf)) for c in channels.forcing()]
     return np.array(left, dtype=np.float32)[:, None, None]
 
 

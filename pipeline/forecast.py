@@ -46,6 +46,8 @@ class Forecaster(Protocol):
     """Labels of the ocean channels it takes and gives, in order (``channels.Channel.label``)."""
     forcing_channels: tuple[str, ...]
     """Labels of the forcing channels it takes, in order."""
+    forcing_memory_days: Mapping[str, float]
+    """How fast it was trained to see an anomaly of the weather fade, by variable (``forcing.DECORRELATION_DAYS``)."""
 
     def derive(self, state: Arrays) -> dict[str, NDArray[np.float32]]:
         """The arrays that follow from a state without a step (``kuroshio``), or none."""
@@ -90,7 +92,7 @@ def forecast(
         first = int(resume["lead_day"])
     steps = system.forecast_days - first
     if steps > 0:
-        fields = forcing.future_forcing(initial, system, steps, first)
+        fields = forcing.future_forcing(initial, system, steps, first, forecaster.forcing_memory_days)
         for lead, arrays in enumerate(forecaster.roll_out(state, fields, first), start=first + 1):
             yield _checked(arrays, lead, initial, system, masks)
 
@@ -138,6 +140,7 @@ class Persistence:
     name = "persistence"
     digest = ""
     trained_on = "nothing: it repeats the initial state"
+    forcing_memory_days = forcing.DECORRELATION_DAYS
 
     def __init__(self, system: System, *, masks: Masks | None = None) -> None:
         """``masks``: the system's own unless given; the Kuroshio's is needed where the system has its grid."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -80,9 +81,9 @@ class TrainingArchive:
     def forcing(self, start: int, steps: int) -> NDArray[np.float32]:
         """What a forecast from day ``start`` is given: (steps, channel, latitude, longitude), each at its step's start.
 
-        The forcing of the start day under the policy (``forcing.path``), never that of later days, which a forecast
-        cannot know; but under ``analysis``, a hindcast's, that of day ``start + n`` for step n. No channel at all
-        where the archive has no forcing.
+        The forcing of the start day under the policy (``forcing.path``; anomalies fade as ``forcing_memory_days`` has
+        it), never that of later days, which a forecast cannot know; but under ``analysis``, a hindcast's, that of day
+        ``start + n`` for step n. No channel at all where the archive has no forcing.
         """
         if "forcing" not in self.channels:
             return np.zeros((steps, 0, *self.contract.grids["ocean"].shape), dtype=np.float32)
@@ -90,7 +91,18 @@ class TrainingArchive:
             return np.stack([self.array("forcing", start + step) for step in range(steps)])
         c, analysis = self.contract, self.array("forcing", start)
         when = cycle(c.system, self.date_of(start), c.start_hour).start
-        return future.path(analysis, when, steps, c.grids["ocean"], self.forcing_policy)
+        return future.path(analysis, when, steps, c.grids["ocean"], self.forcing_policy, self.forcing_memory_days)
+
+    @cached_property
+    def forcing_memory_days(self) -> dict[str, float]:
+        """Days after which an anomaly of the weather is worth 1/e, by forcing variable, fitted on the fitted days.
+
+        Without those that do not change, or whose anomalies have no memory of a day at all.
+        """
+        if "forcing" not in self.channels:
+            return {}
+        found = np.asarray(layout.member(self._group, "forcing_memory_days")[:], dtype=np.float64)
+        return {name: float(days) for name, days in zip(self.channels["forcing"], found, strict=True) if days > 0}
 
     def moments(self, name: str, span: tuple[int, int | None]) -> tuple[NDArray[np.float64], ...] | None:
         """Means over the fitted days of values, squares and squared one-day changes of ``ocean`` or ``forcing``.

@@ -76,6 +76,22 @@ def test_the_forecast_s_forcing_is_the_training_s_path_from_any_lead(analysis):
     np.testing.assert_array_equal(np.stack(list(forcing.future_forcing(state, system, 2, first_lead=4))), path[4:])
 
 
+def test_the_memory_that_a_checkpoint_was_trained_with_is_the_one_its_forecast_is_given(analysis):
+    """Winds that fade in one day, of which the analysis's anomaly is 8 and more: the rest keeps the usual scales."""
+    system = CORAL_SEA.model_copy(update={"grid": GRID})
+    field = xr.DataArray(analysis, dims=("forcing_channel", "forcing_latitude", "forcing_longitude"))
+    state = InitialState(xr.Dataset({"forcing": field}, coords={"time": np.datetime64("2024-02-27T12:00:00", "ns")}))
+    fitted = {"u10": 1.0}
+    path = forcing.path(analysis, START, 4, GRID, "relaxed", fitted)
+    given = list(forcing.future_forcing(state, system, 4, memory_days=fitted))
+    np.testing.assert_array_equal(np.stack(given), path)
+    usual = forcing.path(analysis, START, 4, GRID, "relaxed")
+    np.testing.assert_array_equal(path[:, 1:], usual[:, 1:])
+    row, column = np.indices(GRID.shape)
+    expected = mean_of(START + timedelta(days=3), "u10") + (8.0 + row - column / 2) * np.exp(-3.0)
+    np.testing.assert_allclose(path[3, 0], expected, atol=1e-4)
+
+
 def test_a_field_that_is_given_can_be_changed_without_changing_the_next(analysis):
     kept = analysis.copy()
     first = forcing.at_lead(analysis, START, 0, GRID, "relaxed")
