@@ -11,9 +11,11 @@ from rich.table import Table
 from flows import clock, sensing
 from flows.progress import progress
 from flows.stages import Run
-from pipeline import monthly_means, readiness, systems
+from pipeline import systems
+from pipeline.earth import monthly_means
 from pipeline.errors import UsageError
-from pipeline.readiness import Readiness, RungSeen
+from pipeline.operations import readiness
+from pipeline.operations.readiness import Readiness, RungSeen
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.variables import Kind

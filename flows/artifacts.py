@@ -13,11 +13,13 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.orchestration import get_client
 
 from flows.progress import readable
-from pipeline import alerts, edition, journal
+from pipeline import edition
 from pipeline.cycle import Cycle
 from pipeline.errors import ForecastRefused, GomsError
-from pipeline.journal import Event, Note
+from pipeline.operations import alerts
 from pipeline.publish import Manifest
+from pipeline.record import journal
+from pipeline.record.journal import Event, Note
 from pipeline.settings import Settings
 from pipeline.store import Store
 

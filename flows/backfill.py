@@ -12,9 +12,10 @@ from typing import IO, Any, NamedTuple, Protocol
 
 from flows import clock
 from flows.progress import progress
-from pipeline import journal, judgement, publish, systems
+from pipeline import publish, systems
 from pipeline.cycle import Cycle
 from pipeline.errors import CycleHeld, UsageError
+from pipeline.record import journal, judgement
 from pipeline.settings import Settings, child_environment
 from pipeline.store import Store
 from pipeline.systems import System

@@ -10,11 +10,12 @@ from prefect.runtime import flow_run
 from flows import clock, forecasters, holding, logs, sensing, stages, tasks, traces
 from flows.progress import progress
 from flows.stages import Run
-from pipeline import judgement, marks, publish, sources, systems
+from pipeline import publish, sources, systems
 from pipeline.errors import InputUnavailable, UsageError
-from pipeline.journal import Event
-from pipeline.marks import Mark
 from pipeline.publish import Manifest
+from pipeline.record import judgement, marks
+from pipeline.record.journal import Event
+from pipeline.record.marks import Mark
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.systems import System

@@ -11,7 +11,8 @@ from typing import Any
 from cronsim import CronSim
 
 from flows import clock, deployments, submission
-from pipeline import cycle, expected, publish, systems
+from pipeline import cycle, publish, systems
+from pipeline.operations import expected
 from pipeline.store import Store
 from pipeline.systems import System
 

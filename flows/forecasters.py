@@ -16,8 +16,8 @@ from pipeline import edition
 from pipeline.contracts import InitialState
 from pipeline.errors import UsageError
 from pipeline.forecast import Forecaster, Persistence
-from pipeline.marks import Mark
 from pipeline.output_gate.judging import Judge
+from pipeline.record.marks import Mark
 from pipeline.settings import Settings
 from pipeline.store import ObjectRecord
 

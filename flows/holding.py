@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from flows.clock import now
-from pipeline import lock
 from pipeline.cycle import Cycle
 from pipeline.errors import CycleHeld, StoreError
-from pipeline.lock import Held, Lease
+from pipeline.record import lock
+from pipeline.record.lock import Held, Lease
 from pipeline.store import Put, Store, to_json
 
 BEATS_PER_LEASE = 3

@@ -7,9 +7,10 @@ from pathlib import Path
 import typer
 
 from flows import clock
-from pipeline import incident, systems
+from pipeline import systems
 from pipeline.errors import StoreError, UsageError
-from pipeline.incident import Members
+from pipeline.operations import incident
+from pipeline.operations.incident import Members
 from pipeline.settings import Settings, secrets
 from pipeline.store import Store
 

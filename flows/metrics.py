@@ -13,9 +13,9 @@ from prometheus_client.registry import Collector
 
 from flows import clock, logs
 from flows.upkeep import wanted_systems
-from pipeline import figures
 from pipeline.errors import StoreError
-from pipeline.figures import Sample
+from pipeline.operations import figures
+from pipeline.operations.figures import Sample
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.systems import System

@@ -19,14 +19,15 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Retry, Timeout
 
 from flows import clock
-from pipeline import alerts, freshness, systems
-from pipeline.alerts import Alert
+from pipeline import systems
 from pipeline.cycle import Cycle
 from pipeline.errors import GomsError
 from pipeline.mail import Mail
+from pipeline.operations import alerts, freshness
+from pipeline.operations.alerts import Alert
+from pipeline.operations.verdict import CLOSED, Verdict
 from pipeline.settings import Settings
 from pipeline.store import Store
-from pipeline.verdict import CLOSED, Verdict
 
 TRIES, BACKOFF_SECONDS, PATIENCE_SECONDS = 4, 1.0, 10.0
 """A receiver is asked this often, with waits that double and vary; how long each may take to answer."""

@@ -15,11 +15,12 @@ from flows.beside import Api
 from flows.progress import PROGRESS, Progress
 from flows.server import prepared
 from flows.stages import Run
-from pipeline import edition, publish, scores, sources, systems
+from pipeline import edition, publish, sources, systems
 from pipeline.cycle import Cycle
 from pipeline.errors import StoreError, UsageError
-from pipeline.latest import latest
 from pipeline.publish import Manifest
+from pipeline.record.latest import latest
+from pipeline.scoring import scores
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.systems import System

@@ -8,11 +8,12 @@ from rich.table import Table
 
 from flows import clock, holding
 from flows.progress import readable
-from pipeline import journal, judgement, lock, marks, publish, systems
+from pipeline import publish, systems
 from pipeline.cycle import Cycle
 from pipeline.errors import UsageError
-from pipeline.journal import Event, Note
-from pipeline.judgement import Judgement, Kind
+from pipeline.record import journal, judgement, lock, marks
+from pipeline.record.journal import Event, Note
+from pipeline.record.judgement import Judgement, Kind
 from pipeline.settings import Settings
 from pipeline.store import Store
 

@@ -11,13 +11,14 @@ from rich.markup import escape
 
 from flows import clock
 from flows.progress import readable
-from pipeline import check as checking
-from pipeline import export as exporting
-from pipeline import public, signature, systems
+from pipeline import signature, systems
 from pipeline.errors import CheckFailed, UsageError
-from pipeline.public import Published
+from pipeline.readers import check as checking
+from pipeline.readers import export as exporting
+from pipeline.readers import public
+from pipeline.readers.public import Published
+from pipeline.readers.subset import Subset
 from pipeline.settings import Settings
-from pipeline.subset import Subset
 
 TOLD = 50
 """Damages that are told one by one."""

@@ -13,10 +13,10 @@ from flows import daily, forecasters, holding, stages, tasks
 from flows.clock import now
 from flows.progress import readable
 from flows.stages import Run
-from pipeline import judgement, lock, marks
 from pipeline.edition import Restart
 from pipeline.errors import CycleHeld
-from pipeline.marks import Mark
+from pipeline.record import judgement, lock, marks
+from pipeline.record.marks import Mark
 from pipeline.variables import Kind
 
 REUSED, DONE, LEFT_OUT, REFUSED, NOTHING = "reused", "done", "left out", "refused", "nothing"

@@ -15,10 +15,11 @@ from flows import daily as journey
 from flows.deployments import DEGRADED, HELD, SKIPPED
 from flows.holding import this_process
 from models.errors import ModelError
-from pipeline import journal, publish, systems
+from pipeline import publish, systems
 from pipeline.cycle import Cycle
 from pipeline.errors import CycleHeld, GomsError
-from pipeline.journal import Event, Note
+from pipeline.record import journal
+from pipeline.record.journal import Event, Note
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.systems import System

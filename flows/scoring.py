@@ -18,14 +18,15 @@ from flows import artifacts, clock, stages
 from flows.progress import progress
 from flows.stages import Run
 from flows.verification import Scored
-from pipeline import publish, scoreboard, scores, skill, systems, truth, verify
+from pipeline import publish, systems, truth, verify
 from pipeline.cycle import Cycle, from_key
 from pipeline.errors import InputUnavailable
 from pipeline.products import ProductEntry
 from pipeline.publish import Manifest
-from pipeline.scoreboard import Board
+from pipeline.record.shelf import is_key
+from pipeline.scoring import scoreboard, scores, skill
+from pipeline.scoring.scoreboard import Board
 from pipeline.settings import Settings
-from pipeline.shelf import is_key
 from pipeline.store import Store
 from pipeline.systems import System
 from pipeline.truth import Truth

@@ -18,12 +18,13 @@ from flows import clock, stages
 from flows.holding import alive
 from flows.progress import progress
 from flows.stages import Run
-from pipeline import marks, readiness
 from pipeline.intake import FIRST, Asked, Choice
-from pipeline.journal import Event
-from pipeline.readiness import Readiness, Verdict
+from pipeline.objects.slab_cache import SlabCache
+from pipeline.operations import readiness
+from pipeline.operations.readiness import Readiness, Verdict
+from pipeline.record import marks
+from pipeline.record.journal import Event
 from pipeline.settings import Settings
-from pipeline.slab_cache import SlabCache
 from pipeline.variables import Kind
 
 WAITING: ContextVar[bool] = ContextVar("waiting", default=False)

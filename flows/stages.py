@@ -19,29 +19,21 @@ from flows import holding, logs, peaks, traces
 from flows.clock import now
 from flows.holding import alive
 from flows.progress import Advance, progress
-from pipeline import (
-    catalogue,
-    cycle,
-    freshness,
-    journal,
-    judgement,
-    marks,
-    produce,
-    scoreboard,
-    skill,
-    staged,
-    systems,
-    view,
-)
+from pipeline import cycle, produce, systems
 from pipeline.contracts import Gridded, InitialState
 from pipeline.cycle import Cycle
 from pipeline.edition import MANIFEST, Edition
 from pipeline.errors import CycleHeld, GomsError
 from pipeline.forecast import Forecaster
-from pipeline.journal import Event, Note
-from pipeline.marks import Mark
+from pipeline.objects import staged
+from pipeline.operations import freshness
 from pipeline.publish import Manifest
-from pipeline.reliability import Reliability
+from pipeline.readers import catalogue, view
+from pipeline.record import journal, judgement, marks
+from pipeline.record.journal import Event, Note
+from pipeline.record.marks import Mark
+from pipeline.scoring import scoreboard, skill
+from pipeline.scoring.reliability import Reliability
 from pipeline.settings import Settings
 from pipeline.store import ObjectRecord, Store
 from pipeline.systems import System

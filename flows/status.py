@@ -14,13 +14,14 @@ from rich.padding import Padding
 from rich.table import Table
 
 from flows.clock import now
-from pipeline import alerts, freshness, said, systems
-from pipeline.durations import Estimate
-from pipeline.freshness import Freshness
+from pipeline import systems
+from pipeline.operations import alerts, freshness, said
+from pipeline.operations.durations import Estimate
+from pipeline.operations.freshness import Freshness
+from pipeline.operations.verdict import ALARMS, Standing, Verdict, in_words
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.systems import System
-from pipeline.verdict import ALARMS, Standing, Verdict, in_words
 
 STORE_SECONDS = 10.0
 """Patience with a store that does not answer: a person waits."""

@@ -14,13 +14,15 @@ from flows import forecasters, logs, stages, taking
 from flows.clock import now
 from flows.holding import alive
 from flows.stages import Run
-from pipeline import foresight, initialise, marks, publish, report, series, staged
+from pipeline import foresight, initialise, publish, report, series
 from pipeline.contracts import Gridded
 from pipeline.edition import labelled
 from pipeline.errors import GomsError
 from pipeline.intake import FIRST, Choice
-from pipeline.marks import Mark
+from pipeline.objects import staged
 from pipeline.publish import Manifest
+from pipeline.record import marks
+from pipeline.record.marks import Mark
 from pipeline.settings import Settings
 from pipeline.variables import Kind
 

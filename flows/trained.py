@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 import models
 from models.engine import Engine
 from models.forecaster import ModelForecaster, load
-from pipeline import landmask
 from pipeline.contracts import InitialState
+from pipeline.earth import landmask
 from pipeline.forecast import Arrays
 from pipeline.settings import Settings
 from pipeline.systems import CheckpointPin, System

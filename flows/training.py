@@ -21,12 +21,12 @@ from models.heads import DownscalingArchitecture, StateHeadArchitecture, Window
 from models.normalisation import Transform
 from models.plans import Keeping, Plan, Report
 from models.recipes import Recipe
-from pipeline import archive as archives
 from pipeline import channels, systems
-from pipeline.archive_contract import Contract
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
-from pipeline.training_archive import TrainingArchive
+from pipeline.training import archive as archives
+from pipeline.training.archive_contract import Contract
+from pipeline.training.training_archive import TrainingArchive
 from pipeline.variables import Variable, variable
 
 PRESETS: dict[str, tuple[Architecture, Recipe]] = {

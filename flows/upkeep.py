@@ -15,14 +15,16 @@ from rich.table import Table
 
 from flows import clock, holding
 from flows.progress import PROGRESS, Progress, progress, readable
-from pipeline import catalogue, pins, retention, systems, view
+from pipeline import systems
 from pipeline.cycle import Cycle
 from pipeline.errors import StoreError
-from pipeline.pins import Pin
-from pipeline.retention import Done, Kept, Plan, Removal
+from pipeline.objects.slab_cache import SlabCache
+from pipeline.operations import pins, retention
+from pipeline.operations.pins import Pin
+from pipeline.operations.retention import Done, Kept, Plan, Removal
+from pipeline.operations.storage import Storage, storage
+from pipeline.readers import catalogue, view
 from pipeline.settings import Settings
-from pipeline.slab_cache import SlabCache
-from pipeline.storage import Storage, storage
 from pipeline.store import Store
 from pipeline.systems import System
 

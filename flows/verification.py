@@ -12,9 +12,10 @@ from prefect.cache_policies import NO_CACHE
 from flows import stages
 from flows.progress import progress
 from flows.stages import Run
-from pipeline import scores, truth
+from pipeline import truth
 from pipeline.errors import InputUnavailable
 from pipeline.publish import Manifest, read_manifest
+from pipeline.scoring import scores
 from pipeline.verify import Row
 
 

@@ -9,9 +9,10 @@ from urllib.parse import unquote, urlsplit
 
 from rich.console import Console
 
-from pipeline import systems, view
-from pipeline.bucket import TYPES
+from pipeline import systems
 from pipeline.errors import StoreError
+from pipeline.objects.bucket import TYPES
+from pipeline.readers import view
 from pipeline.settings import Settings
 from pipeline.store import Store
 

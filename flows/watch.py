@@ -18,15 +18,17 @@ import typer
 
 from flows import clock, notify
 from flows.notify import Channel
-from pipeline import alerts, freshness, said, skill, systems
-from pipeline.alerts import Alert
+from pipeline import systems
 from pipeline.errors import CycleAlarm, StoreError
-from pipeline.freshness import Freshness
-from pipeline.said import Said
+from pipeline.operations import alerts, freshness, said
+from pipeline.operations.alerts import Alert
+from pipeline.operations.freshness import Freshness
+from pipeline.operations.said import Said
+from pipeline.operations.verdict import CLOSED
+from pipeline.scoring import skill
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.systems import System
-from pipeline.verdict import CLOSED
 
 STORE_SECONDS = 30.0
 """Patience with a store that does not answer: the next look comes soon enough."""

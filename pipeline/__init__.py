@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.reading import open_forecast
+    from pipeline.readers.reading import open_forecast
 
 __all__ = ["open_forecast"]
 
@@ -16,7 +16,7 @@ __all__ = ["open_forecast"]
 def __getattr__(name: str) -> Any:
     """What readers use, imported when it is first asked for: most who import the package need nothing of it."""
     if name in __all__:
-        from pipeline import reading
+        from pipeline.readers import reading
 
         return getattr(reading, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline import staged
 from pipeline.contracts import ForecastDay, InitialState
 from pipeline.cycle import Cycle
 from pipeline.errors import ForecastRefused, StoreError
 from pipeline.forecast import Forecaster, Masks, forecast
+from pipeline.objects import staged
 from pipeline.output_gate import report
 from pipeline.output_gate.judging import Judge
 from pipeline.output_gate.report import Report, Seen

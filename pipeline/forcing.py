@@ -18,8 +18,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import channels, climatology
+from pipeline import channels
 from pipeline.contracts import InitialState
+from pipeline.earth import climatology
 from pipeline.errors import UsageError
 from pipeline.grids import Grid
 from pipeline.systems import ForcingPolicy, System

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.interpolate import RectBivariateSpline
 from scipy.ndimage import distance_transform_edt
 
-from pipeline import channels, contracts, forcing, landmask, output_gate
+from pipeline import channels, contracts, forcing, output_gate
 from pipeline.contracts import ForecastDay, InitialState
+from pipeline.earth import landmask
 from pipeline.errors import ForecastRefused, UsageError
 from pipeline.grids import Grid
 from pipeline.systems import System

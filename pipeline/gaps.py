@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from pipeline import landmask, products, systems
+from pipeline import products, systems
+from pipeline.earth import landmask
 from pipeline.errors import GomsError
 from pipeline.forecast import Masks
 from pipeline.output_gate import channels_of

@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline import channels, contracts, provenance, relief
+from pipeline import channels, contracts, provenance
 from pipeline.channels import Channel
 from pipeline.contracts import Gridded, InitialState
+from pipeline.earth import relief
 from pipeline.errors import InputRefused
 from pipeline.grids import Grid
 from pipeline.provenance import InputRecord

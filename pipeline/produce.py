@@ -22,7 +22,7 @@ from pipeline.output_gate import channels_of
 from pipeline.precision import round_mantissa
 from pipeline.products import ProductEntry
 from pipeline.provenance import InputRecord
-from pipeline.reliability import Reliability
+from pipeline.scoring.reliability import Reliability
 from pipeline.systems import ForcingPolicy, System
 from pipeline.variables import MIXED_LAYER_DEPTH, SEA_SURFACE_HEIGHT, Kind, Variable
 

@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from pipeline import journal, landmask, marks, signature
+from pipeline import signature
 from pipeline.cycle import Cycle
+from pipeline.earth import landmask
 from pipeline.edition import MANIFEST, Edition, forget_restart
 from pipeline.errors import CheckFailed
 from pipeline.forecast import Masks
-from pipeline.latest import advance_latest
 from pipeline.output_gate import channels_of
 from pipeline.produce import Facts, forcing_in_words
 from pipeline.products import ProductEntry
+from pipeline.record import journal, marks
+from pipeline.record.latest import advance_latest
 from pipeline.shards import Shards
 from pipeline.store import ObjectRecord, Put, Store, parsed, record, to_json
 

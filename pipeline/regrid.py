@@ -17,10 +17,11 @@ from dask.base import compute
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
-from pipeline import coast, contracts, landmask, provenance
+from pipeline import contracts, provenance
 from pipeline import weights as w
-from pipeline.coast import Mask
 from pipeline.contracts import Gridded, Ingested
+from pipeline.earth import coast, landmask
+from pipeline.earth.coast import Mask
 from pipeline.errors import InputRefused
 from pipeline.grids import Grid
 from pipeline.provenance import InputRecord
@@ -153,7 +154,7 @@ def _on_ocean(slab: Field, entry: Variable, weights: w.Weights, shore: coast.Coa
             f"values within {coast.FILL_CELLS} cells of every one of {int(shore.ocean.sum())} ocean cells",
             f"{int(holes.sum())} further from any value, first at {shore.grid.latitude[row]:.2f}N "
             f"{shore.grid.longitude[column]:.2f}E", where,
-            "fetch the file again; if the archive has land there, make the mask anew: python -m pipeline.landmask",
+            "fetch the file again; if the archive has land there: python -m pipeline.earth.landmask",
             "coverage", entry.name,
         )  # fmt: skip
     return np.where(shore.ocean, values, np.float32("nan")), filled

@@ -19,12 +19,14 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, MultipleLocator, NullFormatter
 from numpy.typing import NDArray
 
-from pipeline import channels, drawing, landmask, regions
+from pipeline import channels, drawing
 from pipeline.cycle import Cycle
 from pipeline.drawing import DOTS_PER_INCH, INK, PALE
+from pipeline.earth import landmask
 from pipeline.grids import Grid
-from pipeline.opened import opened
+from pipeline.objects.opened import opened
 from pipeline.products import ProductEntry
+from pipeline.scoring import regions
 from pipeline.store import ObjectRecord, Store
 from pipeline.systems import System
 from pipeline.variables import Variable

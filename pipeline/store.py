@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.bucket import Bucket
 from pipeline.errors import StoreError, UsageError
-from pipeline.folder import Folder
+from pipeline.objects.bucket import Bucket
+from pipeline.objects.folder import Folder
 from pipeline.settings import Settings
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -96,7 +96,7 @@ class Schedule(Entry):
 
 
 class Retention(Entry):
-    """How long what a system made is kept; ``pipeline.retention`` says what is never removed whatever stands here.
+    """How long what a system made is kept; what is never removed is in ``pipeline.operations.retention``.
 
     An edition is kept for ``keep_days`` after it was published: its last lead day can be scored only then. Of the
     ``keep_newest`` cycles that are published none is removed for its age, and of more than ``keep_at_most`` the oldest

@@ -17,13 +17,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline import channels, damping, metrics, regions
+from pipeline import channels
 from pipeline.channels import Channel
 from pipeline.errors import ForecastRefused, InputUnavailable
 from pipeline.forecast import bicubic
 from pipeline.grids import Grid
 from pipeline.output_gate import channels_of
 from pipeline.products import ProductEntry
+from pipeline.scoring import damping, metrics, regions
 from pipeline.systems import System
 from pipeline.truth import Truth
 from pipeline.variables import EASTWARD_VELOCITY, NORTHWARD_VELOCITY, Kind, variable
@@ -287,7 +288,7 @@ def _energy_ratio(here: xr.Dataset, name: str, depth_m: float | None) -> float:
 
 def day_of_year(system: System) -> Climatology:
     """The packaged day-of-year climatology on the grids of a system's products."""
-    from pipeline import climatology
+    from pipeline.earth import climatology
 
     def fields(entry: ProductEntry, when: datetime) -> Mapping[str, Field]:
         grid, kind = system.product_grid(entry), Kind.OCEAN if entry.state == "kuroshio" else Kind(entry.state)

@@ -21,7 +21,7 @@ import kill_points
 import small_goms
 
 IMPORTED = (
-    "flows.cli", "flows.operations", "flows.daily", "flows.server", "pipeline.report", "pipeline.bucket",
+    "flows.cli", "flows.operations", "flows.daily", "flows.server", "pipeline.report", "pipeline.objects.bucket",
     "prefect.flow_engine", "prefect.task_engine", "prefect.concurrency.services", "prefect.telemetry.run_telemetry",
     "prefect.utilities.visualization", "anyio._backends._asyncio", "fastapi", "psutil", "rich._emoji_codes",
     "dask.array", "dask.threaded", "dask.multiprocessing", "xarray.computation.nanops", "s3fs", "netCDF4",

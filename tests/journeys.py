@@ -17,7 +17,8 @@ import pytest
 import small_goms
 from typer.testing import CliRunner
 
-from pipeline import landmask, systems
+from pipeline import systems
+from pipeline.earth import landmask
 from pipeline.settings import Settings, prefect_defaults
 from pipeline.store import Store
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from pipeline import journal, lock
 from pipeline.cycle import Cycle
-from pipeline.journal import Event, Journal, Note
-from pipeline.latest import advance_latest
-from pipeline.lock import Lease
+from pipeline.record import journal, lock
+from pipeline.record.journal import Event, Journal, Note
+from pipeline.record.latest import advance_latest
+from pipeline.record.lock import Lease
 from pipeline.store import Store, to_json
 
 HOLDER = "process 123 on ocean-01 (pid:[4026531836]), started at 456"

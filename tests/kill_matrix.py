@@ -22,9 +22,10 @@ from journeys import contents
 from kill_points import POINTS, Point
 from onlooker import Onlooker, Seen
 
-from pipeline import cycle, journal, marks, publish
-from pipeline.journal import Event
-from pipeline.latest import latest
+from pipeline import cycle, publish
+from pipeline.record import journal, marks
+from pipeline.record.journal import Event
+from pipeline.record.latest import latest
 from pipeline.store import Store
 from pipeline.variables import Kind
 

@@ -141,8 +141,8 @@ def point(name: str) -> Point:
 def arm(point: Point, how: signal.Signals = signal.SIGKILL) -> None:
     """Let this process die at a point, or be stopped there and go on when it is told to."""
     trigger = _Trigger(point, how)
-    from pipeline.bucket import Bucket
-    from pipeline.folder import Folder
+    from pipeline.objects.bucket import Bucket
+    from pipeline.objects.folder import Folder
 
     for backend in (Folder, Bucket):
         for operation in ("find", "write", "create", "swap", "delete"):

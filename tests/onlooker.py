@@ -19,7 +19,7 @@ import numpy as np
 import small_goms
 import xarray as xr
 
-from pipeline import landmask
+from pipeline.earth import landmask
 from pipeline.store import Store
 
 SYSTEM = small_goms.SMALL_SEA

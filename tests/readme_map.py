@@ -6,8 +6,14 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("pipeline", "pipeline/sources", "pipeline/twin", "models", "flows")
+FOLDERS = ("pipeline", "models", "flows")
 BEGIN, END = "<!-- map: made by python -m tests.readme_map -->\n", "<!-- end of map -->\n"
+
+
+def packages() -> list[str]:
+    """The three folders, each followed by its rooms."""
+    found = [path.parent for folder in FOLDERS for path in sorted((ROOT / folder).rglob("__init__.py"))]
+    return [path.relative_to(ROOT).as_posix() for path in found]
 
 
 def modules(package: str) -> list[Path]:
@@ -23,7 +29,7 @@ def caption(path: Path) -> str:
 def folder_map() -> str:
     """The map as it must stand in the README, between its two markers."""
     lines = []
-    for package in PACKAGES:
+    for package in packages():
         files = modules(package)
         lines += ["", f"{package}/"]
         lines += [f"  {path.name:<18} {caption(path)}" for path in files]

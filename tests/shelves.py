@@ -9,11 +9,11 @@ from typing import Any
 
 from small_ocean import SYSTEM
 
-from pipeline import journal, lock
 from pipeline.cycle import Cycle
-from pipeline.journal import Event, Note
-from pipeline.latest import advance_latest
-from pipeline.lock import Lease
+from pipeline.record import journal, lock
+from pipeline.record.journal import Event, Note
+from pipeline.record.latest import advance_latest
+from pipeline.record.lock import Lease
 from pipeline.store import Store, to_json
 from pipeline.systems import Retention, System
 

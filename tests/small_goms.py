@@ -12,7 +12,8 @@ from pathlib import Path
 
 import native_files as native
 
-from pipeline import landmask, products, systems
+from pipeline import products, systems
+from pipeline.earth import landmask
 from pipeline.grids import Grid
 from pipeline.systems import Ladder, System, rungs
 from pipeline.variables import Kind
@@ -48,7 +49,7 @@ def write_inputs(folder: Path, *, days: int = 2, waves: bool = True) -> Path:
 
 def make_masks(folder: Path, inputs: Path, scratch: Path) -> None:
     """The sea's masks, from its own files."""
-    from pipeline import mask_making
+    from pipeline.earth import mask_making
 
     folder.mkdir(parents=True, exist_ok=True)
     before = landmask.FOLDER

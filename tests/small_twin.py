@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline import landmask, mask_making, products, systems
+from pipeline import products, systems
+from pipeline.earth import landmask, mask_making
 from pipeline.grids import Grid
 from pipeline.systems import Ladder, Retention, Schedule, System, rungs
 from pipeline.variables import Kind

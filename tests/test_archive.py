@@ -14,10 +14,12 @@ import pytest
 import small_goms
 import xarray as xr
 
-from pipeline import archive, archive_statistics, forcing, landmask, mask_making, truth
-from pipeline import archive_layout as layout
+from pipeline import forcing, truth
+from pipeline.earth import landmask, mask_making
 from pipeline.errors import InputRefused, InputUnavailable, UsageError
-from pipeline.training_archive import TrainingArchive
+from pipeline.training import archive, archive_statistics
+from pipeline.training import archive_layout as layout
+from pipeline.training.training_archive import TrainingArchive
 from pipeline.variables import Kind, variable
 
 FIRST, LAST = date(2023, 1, 1), date(2023, 1, 4)

@@ -11,9 +11,10 @@ from small_goms import SMALL_SEA
 
 from flows import backfill, clock
 from flows.backfill import BEFORE, FAILED, HELD, LEFT, PUBLISHED, Ended, Tally
-from pipeline import cycle, judgement, publish
+from pipeline import cycle, publish
 from pipeline.errors import UsageError
-from pipeline.judgement import Judgement, Kind
+from pipeline.record import judgement
+from pipeline.record.judgement import Judgement, Kind
 from pipeline.store import Store
 
 DAYS = [cycle.cycle("small-sea", f"2023-01-{day:02d}", 0) for day in range(1, 5)]

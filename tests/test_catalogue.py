@@ -15,9 +15,10 @@ import xarray as xr
 from pystac.validation import set_validator
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
-from pipeline import catalogue, signature
+from pipeline import signature
 from pipeline.cycle import Cycle
 from pipeline.grids import Grid
+from pipeline.readers import catalogue
 from pipeline.store import Store
 from tests import kept_cycles, published
 from tests import small_ocean as small

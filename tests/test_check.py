@@ -11,9 +11,10 @@ import s3_server
 from typer.testing import CliRunner, Result
 
 from flows import cli
-from pipeline import public, publish, signature, systems
-from pipeline.check import Damage, Kind, check
+from pipeline import publish, signature, systems
 from pipeline.errors import StoreError, UsageError
+from pipeline.readers import public
+from pipeline.readers.check import Damage, Kind, check
 from pipeline.store import Store
 from tests import debian, published
 from tests import small_ocean as small

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pipeline import climatology, splines
+from pipeline.earth import climatology, splines
 from pipeline.twin import Twin, reduce
 from pipeline.variables import DEPTHS_M, Kind, of_kind
 

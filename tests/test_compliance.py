@@ -7,9 +7,10 @@ from pathlib import Path
 import netCDF4
 import pytest
 
-from pipeline import edition, export, publish
+from pipeline import edition, publish
 from pipeline.edition import Edition
 from pipeline.products import PRODUCTS
+from pipeline.readers import export
 from pipeline.store import Store
 from tests import small_ocean as small
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import small_goms
 
-from pipeline import computing, landmask
+from pipeline import computing
 from pipeline.contracts import Gridded
+from pipeline.earth import landmask
 from pipeline.errors import InputRefused, UsageError
 from pipeline.ingest import ingest
 from pipeline.regrid import regrid

@@ -13,10 +13,11 @@ from forked import Forks, Process
 from journeys import contents
 
 from flows.clock import now
-from pipeline import cycle, journal, lock, publish
-from pipeline.journal import Event
-from pipeline.latest import latest
-from pipeline.lock import Lease
+from pipeline import cycle, publish
+from pipeline.record import journal, lock
+from pipeline.record.journal import Event
+from pipeline.record.latest import latest
+from pipeline.record.lock import Lease
 from pipeline.store import Store, to_json
 
 DAY = "2023-01-01"

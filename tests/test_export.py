@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from flows import cli, readers
-from pipeline import cycle, export, oceanbench, produce, products, public, subset, systems
+from pipeline import cycle, produce, products, systems
 from pipeline.errors import StoreError, UsageError
-from pipeline.reading import open_forecast
+from pipeline.readers import export, oceanbench, public, subset
+from pipeline.readers.reading import open_forecast
+from pipeline.readers.subset import Subset
 from pipeline.store import Store
-from pipeline.subset import Subset
 from tests import debian, published
 from tests import small_ocean as small
 from tests.published import PREFIX

@@ -13,8 +13,10 @@ import pytest
 import xarray as xr
 from journeys import Goms, Here, contents, finish, stop_when
 
-from pipeline import cycle, lock, publish, view
-from pipeline.latest import latest
+from pipeline import cycle, publish
+from pipeline.readers import view
+from pipeline.record import lock
+from pipeline.record.latest import latest
 from pipeline.store import Store
 
 FIRST, SECOND = "2023-01-01", "2023-01-02"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pipeline import channels, climatology, forcing
+from pipeline import channels, forcing
 from pipeline.contracts import InitialState
+from pipeline.earth import climatology
 from pipeline.grids import Grid
 from pipeline.systems import CORAL_SEA, TWIN
 from pipeline.variables import Kind

@@ -13,8 +13,9 @@ import small_goms
 import xarray as xr
 from journeys import Here
 
-from pipeline import channels, climatology, cycle, forcing, foresight, produce, products, provenance, systems
+from pipeline import channels, cycle, forcing, foresight, produce, products, provenance, systems
 from pipeline.contracts import InitialState
+from pipeline.earth import climatology
 from pipeline.store import Store
 from pipeline.systems import TWIN, Ladder, System, rungs
 from pipeline.variables import Kind

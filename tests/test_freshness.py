@@ -14,13 +14,15 @@ from datetime import UTC, date, datetime, time, timedelta
 import kept_cycles as kept
 import pytest
 
-from pipeline import durations, expected, freshness, journal, judgement, systems
+from pipeline import systems
 from pipeline.cycle import Cycle, cycle
-from pipeline.freshness import Freshness
-from pipeline.journal import Event, Note
-from pipeline.judgement import Judgement
+from pipeline.operations import durations, expected, freshness
+from pipeline.operations.freshness import Freshness
+from pipeline.operations.verdict import Standing, Verdict
+from pipeline.record import journal, judgement
+from pipeline.record.journal import Event, Note
+from pipeline.record.judgement import Judgement
 from pipeline.store import Store, Versioned
-from pipeline.verdict import Standing, Verdict
 
 DUE_DAY = date(2026, 11, 23)
 OPEN = cycle("twin", "2026-11-22", 12)

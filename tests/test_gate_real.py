@@ -17,7 +17,8 @@ import netCDF4
 import numpy as np
 import pytest
 
-from pipeline import cycle, intake, marks, relief, staged
+from pipeline import cycle, intake
+from pipeline.earth import relief
 from pipeline.errors import InputRefused
 from pipeline.gate import measures
 from pipeline.gate.limits import Check
@@ -25,6 +26,8 @@ from pipeline.gate.report import Finding, Outcome, Report
 from pipeline.gate.scene import Scene
 from pipeline.grids import Grid
 from pipeline.intake import Asked
+from pipeline.objects import staged
+from pipeline.record import marks
 from pipeline.store import Store
 from pipeline.systems import CORAL_SEA
 from pipeline.variables import Kind, variable

@@ -14,7 +14,7 @@ from s3_server import S3Server
 from typer.testing import CliRunner
 
 from flows import cli
-from pipeline import catalogue
+from pipeline.readers import catalogue
 from pipeline.store import Store
 from tests import debian, published
 from tests import small_ocean as small

@@ -16,7 +16,9 @@ from typer.testing import CliRunner, Result
 
 from flows import clock
 from flows.cli import app
-from pipeline import incident, marks, staged
+from pipeline.objects import staged
+from pipeline.operations import incident
+from pipeline.record import marks
 from pipeline.store import Store
 
 SECRETS = {

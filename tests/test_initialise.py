@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pipeline import channels, contracts, landmask, provenance, relief
+from pipeline import channels, contracts, provenance
 from pipeline.contracts import ARRAYS
+from pipeline.earth import landmask, relief
 from pipeline.errors import InputRefused
 from pipeline.initialise import initialise
 from pipeline.provenance import InputRecord

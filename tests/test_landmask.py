@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pipeline import coast, landmask, relief
+from pipeline.earth import coast, landmask, relief
+from pipeline.earth.landmask import Masks
 from pipeline.errors import InputRefused
 from pipeline.grids import Grid
-from pipeline.landmask import Masks
 from pipeline.systems import CORAL_SEA, SYSTEMS
 
 
@@ -99,7 +99,7 @@ def test_what_is_saved_is_what_is_loaded(folder):
 
 
 def test_a_mask_of_another_grid_or_none_at_all_is_refused_with_the_command_that_makes_it(folder):
-    with pytest.raises(InputRefused, match=r"found no file.*python -m pipeline.landmask small"):
+    with pytest.raises(InputRefused, match=r"found no file.*python -m pipeline.earth.landmask small"):
         landmask.depth_mask(SMALL)
     landmask.save(SMALL, Masks({"ocean": np.ones((2, 5, 7), bool)}, {"ocean": "hycom"}, "a test"))
     with pytest.raises(InputRefused, match="a mask for waves"):

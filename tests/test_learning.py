@@ -13,11 +13,13 @@ from tensorboardX.proto.event_pb2 import Event
 from flows import training
 from models import checkpoint
 from models.forecaster import load
-from pipeline import archive, archive_layout, archive_statistics, computing, landmask
-from pipeline.archive_contract import contract_of
+from pipeline import computing
+from pipeline.earth import landmask
 from pipeline.errors import UsageError
 from pipeline.systems import AGULHAS, TWIN
-from pipeline.training_archive import TrainingArchive
+from pipeline.training import archive, archive_layout, archive_statistics
+from pipeline.training.archive_contract import contract_of
+from pipeline.training.training_archive import TrainingArchive
 
 FIRST = date(2002, 1, 1)
 SMALL = ("encoder_dim=16", "decoder_dim=16", "encoder_depth=1", "decoder_depth=1", "pretraining_steps=6",

@@ -18,9 +18,10 @@ from shelves import MOMENT, SMALL, days_ago, noted, published, system
 from small_goms import SMALL_SEA
 
 from flows.metrics import StoreFigures
-from pipeline import figures, journal
 from pipeline.errors import StoreError
-from pipeline.journal import Event, Note
+from pipeline.operations import figures
+from pipeline.record import journal
+from pipeline.record.journal import Event, Note
 from pipeline.store import Store
 from pipeline.systems import Schedule
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from flows import metrics
-from pipeline import figures
+from pipeline.operations import figures
 
 MONITORING = Path(__file__).parents[1] / "deploy" / "monitoring"
 RUNBOOK = (MONITORING.parent / "runbook.md").read_text()

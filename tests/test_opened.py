@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from pipeline.errors import StoreError
-from pipeline.opened import opened
+from pipeline.objects.opened import opened
 from pipeline.store import Store
 
 PRODUCT = "small-sea/cycles/20230101T00/r1/ocean.zarr"

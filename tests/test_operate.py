@@ -9,10 +9,11 @@ import pytest
 import xarray as xr
 from journeys import Goms, Here, contents, finish, stop_when
 
-from pipeline import cycle, journal, judgement, publish
-from pipeline.journal import Event
-from pipeline.latest import latest
-from pipeline.marks import STAGES
+from pipeline import cycle, publish
+from pipeline.record import journal, judgement
+from pipeline.record.journal import Event
+from pipeline.record.latest import latest
+from pipeline.record.marks import STAGES
 from pipeline.store import Store
 
 FIRST, SECOND = "2023-01-01", "2023-01-02"

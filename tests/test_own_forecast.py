@@ -14,7 +14,8 @@ import small_goms
 import xarray as xr
 from journeys import Here
 
-from pipeline import credits, landmask, monthly_means, provenance, systems
+from pipeline import credits, provenance, systems
+from pipeline.earth import landmask, monthly_means
 from pipeline.errors import InputRefused, InputUnavailable
 from pipeline.ingest import ingest
 from pipeline.provenance import records

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pipeline import edition, export, journal, latest, marks, publish
+from pipeline import edition, publish
 from pipeline.edition import Edition
 from pipeline.errors import CheckFailed, CycleHeld, ForecastRefused, StoreError
-from pipeline.journal import Event, Note
+from pipeline.readers import export
+from pipeline.record import journal, latest, marks
+from pipeline.record.journal import Event, Note
 from pipeline.store import Store
 from tests import small_ocean as small
 

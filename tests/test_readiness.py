@@ -16,12 +16,14 @@ from small_goms import SMALL_SEA
 
 from flows import clock, holding, sensing, taking
 from flows.stages import Run
-from pipeline import cycle, freshness, journal, provenance, readiness, systems
+from pipeline import cycle, provenance, systems
 from pipeline.errors import InputUnavailable
 from pipeline.ingest import ingest
 from pipeline.intake import Asked, Choice
-from pipeline.journal import Event
-from pipeline.readiness import Readiness, Verdict
+from pipeline.operations import freshness, readiness
+from pipeline.operations.readiness import Readiness, Verdict
+from pipeline.record import journal
+from pipeline.record.journal import Event
 from pipeline.sources import SOURCES, Native, Request, Sighting
 from pipeline.store import Store
 from pipeline.systems import CORAL_SEA, SYSTEMS, Ladder, Rung, System

@@ -15,9 +15,10 @@ import xarray as xr
 from s3_server import S3Server
 
 import pipeline
-from pipeline import edition, public, publish
+from pipeline import edition, publish
 from pipeline.edition import Edition
 from pipeline.errors import StoreError, UsageError
+from pipeline.readers import public
 from pipeline.store import Store
 from tests import published
 from tests import small_ocean as small

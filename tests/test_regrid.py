@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pipeline import computing, contracts, landmask, provenance
+from pipeline import computing, contracts, provenance
 from pipeline import weights as w
+from pipeline.earth import landmask
+from pipeline.earth.landmask import Masks
+from pipeline.earth.mask_making import ocean_of
 from pipeline.errors import InputRefused
 from pipeline.grids import EARTH_RADIUS_M, Grid, cell_areas, edges
 from pipeline.ingest import ingest
-from pipeline.landmask import Masks
-from pipeline.mask_making import ocean_of
 from pipeline.regrid import regrid, regrid_kuroshio
 from pipeline.systems import CORAL_SEA, TWIN, System
 from pipeline.variables import Kind, variable

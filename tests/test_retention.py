@@ -11,14 +11,17 @@ import pytest
 from s3_server import S3Server
 from shelves import MOMENT, POLICY, SMALL, days_ago, holder, locked, noted, published, system, unfinished
 
-from pipeline import bucket, journal, judgement, lock, pins, publish, retention
-from pipeline import shelf as shelves
+from pipeline import publish
 from pipeline.errors import StoreError, UsageError
-from pipeline.journal import Event
-from pipeline.judgement import Judgement
-from pipeline.latest import latest
-from pipeline.pins import Pin
-from pipeline.retention import Kept, Plan, Removal, What
+from pipeline.objects import bucket
+from pipeline.operations import pins, retention
+from pipeline.operations.pins import Pin
+from pipeline.operations.retention import Kept, Plan, Removal, What
+from pipeline.record import journal, judgement, lock
+from pipeline.record import shelf as shelves
+from pipeline.record.journal import Event
+from pipeline.record.judgement import Judgement
+from pipeline.record.latest import latest
 from pipeline.store import Store
 from pipeline.systems import System
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import command_lines
 import pytest
 
-from pipeline import alerts
-from pipeline.verdict import Verdict
+from pipeline.operations import alerts
+from pipeline.operations.verdict import Verdict
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "deploy" / "runbook.md").read_text()

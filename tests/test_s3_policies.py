@@ -186,7 +186,7 @@ def test_watcher_writes_what_it_says_and_nothing_else(client_of: Callable[[str],
 
 
 def test_what_watch_writes_is_what_its_policy_names() -> None:
-    from pipeline import freshness, said
+    from pipeline.operations import freshness, said
 
     text = (DEPLOY / "policies" / "watcher.json").read_text()
     for path in (freshness.path("SYSTEM"), said.path("SYSTEM")):

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from pipeline import products, verify
-from pipeline.scoreboard import Board, Scored, identity
+from pipeline.scoring.scoreboard import Board, Scored, identity
 from tests import small_ocean as small
 from tests import test_verify as verified
 

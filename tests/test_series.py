@@ -11,9 +11,10 @@ import tensorstore
 import xarray as xr
 
 import pipeline
-from pipeline import check, edition, public, publish, reading, series
+from pipeline import edition, publish, series
 from pipeline.edition import Edition
 from pipeline.errors import CheckFailed, UsageError
+from pipeline.readers import check, public, reading
 from pipeline.store import Store
 from tests import small_ocean as small
 from tests.published import MASKS

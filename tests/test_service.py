@@ -31,9 +31,10 @@ from s3_server import BUCKET, S3Server
 from served import Up
 
 from flows import deployments
-from pipeline import cycle, journal, lock, publish, systems
-from pipeline.journal import Event
-from pipeline.latest import latest
+from pipeline import cycle, publish, systems
+from pipeline.record import journal, lock
+from pipeline.record.journal import Event
+from pipeline.record.latest import latest
 from pipeline.store import Store
 
 pytestmark = pytest.mark.server

@@ -13,8 +13,9 @@ import small_goms
 import xarray as xr
 from journeys import Here
 
-from pipeline import cycle, produce, products, regions, skill
-from pipeline.scoreboard import Board, Scored, identity
+from pipeline import cycle, produce, products
+from pipeline.scoring import regions, skill
+from pipeline.scoring.scoreboard import Board, Scored, identity
 from pipeline.store import Store
 from tests import small_ocean as small
 
@@ -207,7 +208,7 @@ class Kept:
 
 def test_a_drift_is_told_once_and_once_that_it_is_over(usual, monkeypatch) -> None:
     from flows import notify, watch
-    from pipeline.said import Said
+    from pipeline.operations.said import Said
     from pipeline.settings import Settings
 
     receiver = Kept()

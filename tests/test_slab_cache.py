@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from pipeline.slab_cache import PREFIX, SlabCache, slab_key
+from pipeline.objects.slab_cache import PREFIX, SlabCache, slab_key
 from pipeline.store import Store
 
 TODAY = datetime(2025, 3, 4, 6, tzinfo=UTC)

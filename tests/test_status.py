@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 
 from flows import clock, status
 from flows.cli import app
-from pipeline import freshness, said, systems
+from pipeline import systems
 from pipeline.cycle import cycle
-from pipeline.said import Said
+from pipeline.operations import freshness, said
+from pipeline.operations.said import Said
 from pipeline.store import Store
 
 SENTENCE = "needed temperatures within -3..40 degC; found 71.2 degC; in /archive/hycom.nc; look at the file"

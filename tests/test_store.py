@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pipeline import cycle, latest, lock, marks, staged
+from pipeline import cycle
 from pipeline.errors import CycleHeld, StoreError, UsageError
+from pipeline.objects import staged
+from pipeline.record import latest, lock, marks
 from pipeline.store import Put, Store
 from tests.s3_server import S3Server
 

@@ -16,7 +16,7 @@ from small_disk import SmallDisk
 
 from pipeline import cycle, publish
 from pipeline.errors import StoreError
-from pipeline.latest import latest
+from pipeline.record.latest import latest
 from pipeline.store import Put, Store
 
 DAY = "2023-01-01"

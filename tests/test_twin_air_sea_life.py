@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pipeline import climatology
+from pipeline.earth import climatology
 from pipeline.twin import Twin, census, ocean, plankton, seas, weather
 from pipeline.variables import Kind, of_kind
 

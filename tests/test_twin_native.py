@@ -9,7 +9,8 @@ import netCDF4
 import numpy as np
 import pytest
 
-from pipeline import climatology, systems
+from pipeline import systems
+from pipeline.earth import climatology
 from pipeline.errors import InputRefused, InputUnavailable
 from pipeline.grids import Grid
 from pipeline.ingest import ingest

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from pipeline import climatology
+from pipeline.earth import climatology
 from pipeline.twin import Twin, eddies, ocean
 from pipeline.variables import DEPTHS_M, Kind, of_kind
 

@@ -16,8 +16,8 @@ from small_goms import SMALL_SEA
 from flows import clock, upkeep
 from pipeline import publish, systems
 from pipeline.cycle import cycle
-from pipeline.latest import latest
-from pipeline.slab_cache import SlabCache
+from pipeline.objects.slab_cache import SlabCache
+from pipeline.record.latest import latest
 from pipeline.store import Store
 from pipeline.systems import Retention
 

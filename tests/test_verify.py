@@ -9,12 +9,13 @@ import pytest
 import small_ocean
 import xarray as xr
 
-from pipeline import metrics, products, regions, verify
+from pipeline import products, verify
 from pipeline.channels import surface_ocean
 from pipeline.errors import ForecastRefused, InputUnavailable
 from pipeline.grids import EARTH_RADIUS_M, Grid
-from pipeline.metrics import Weights
-from pipeline.regions import Region
+from pipeline.scoring import metrics, regions
+from pipeline.scoring.metrics import Weights
+from pipeline.scoring.regions import Region
 from pipeline.systems import CORAL_SEA, TWIN
 
 NAN = np.float32("nan")

@@ -24,7 +24,10 @@ from typer.testing import CliRunner, Result
 
 from flows import viewing
 from flows.cli import app
-from pipeline import freshness, latest, systems, view
+from pipeline import systems
+from pipeline.operations import freshness
+from pipeline.readers import view
+from pipeline.record import latest
 from pipeline.store import Store
 from pipeline.verify import Row
 from tests import published

@@ -18,11 +18,13 @@ from test_freshness import OPEN, at, publish_days
 
 from flows import clock, notify, watch
 from flows.notify import Letter, Webhook
-from pipeline import alerts, judgement, said, systems
+from pipeline import systems
 from pipeline.cycle import cycle
 from pipeline.errors import CycleAlarm, StoreError
-from pipeline.judgement import Judgement
 from pipeline.mail import Mail
+from pipeline.operations import alerts, said
+from pipeline.record import judgement
+from pipeline.record.judgement import Judgement
 from pipeline.settings import Settings
 from pipeline.store import Store
 

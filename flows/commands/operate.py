@@ -24,7 +24,7 @@ def hold(day: Day, reason: Reason, system: SystemName = "twin", store: StoreUri 
     """Keep the cycle of DATE from being run, by hand or by schedule, until it is released."""
     with sentences(debug):
         from flows import operator
-        from pipeline.judgement import Kind
+        from pipeline.record.judgement import Kind
 
         operator.judge(day, system, store, Kind.HELD, reason)
 
@@ -52,6 +52,6 @@ def set_complete(
     """Count the cycle of DATE as complete without running it; or publish it without an optional stage."""
     with sentences(debug):
         from flows import operator
-        from pipeline.judgement import Kind
+        from pipeline.record.judgement import Kind
 
         operator.judge(day, system, store, Kind.COMPLETE, reason, stage)

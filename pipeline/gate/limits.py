@@ -154,4 +154,4 @@ LIMITS: tuple[Limit, ...] = (
           origin="twin 0.87 globally; on small seas anything (real 0.26, twin down to -0.6): it is not asked there"),
 )  # fmt: skip
 """The gate on gridded fields. What is read off the archive's own points has its limits in ``reading``, the coast in
-``pipeline.coast``."""
+``pipeline.earth.coast``."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import relief
+from pipeline.earth import relief
 from pipeline.gate.scene import Beside, Field, Level, Scene, levels, scaled
 from pipeline.precision import round_mantissa
 from pipeline.variables import Variable

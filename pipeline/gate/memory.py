@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 import xarray as xr
 
-from pipeline import marks, publish, staged
+from pipeline import publish
 from pipeline.cycle import Cycle
 from pipeline.cycle import cycle as cycle_of
 from pipeline.errors import GomsError
 from pipeline.gate.scene import Beside, of_dataset
+from pipeline.objects import staged
+from pipeline.record import marks
 from pipeline.store import Store
 from pipeline.systems import System
 from pipeline.variables import Kind

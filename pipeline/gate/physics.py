@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.climatology import GRAVITY, ROTATION
+from pipeline.earth.climatology import GRAVITY, ROTATION
 from pipeline.gate.measures import Measured
 from pipeline.gate.scene import Scene
 from pipeline.grids import Grid

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline import climatology
+from pipeline.earth import climatology
 from pipeline.grids import Grid
 from pipeline.variables import Kind, Variable, variable
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.channels import Channel
-from pipeline.climatology import CABBELING, CONTRACTION, EXPANSION, GRAVITY, REFERENCE_DENSITY
+from pipeline.earth.climatology import CABBELING, CONTRACTION, EXPANSION, GRAVITY, REFERENCE_DENSITY
 from pipeline.gate.scene import scaled
 from pipeline.grids import Grid
 from pipeline.output_gate.season import Season

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import climatology
 from pipeline.channels import Channel
 from pipeline.cycle import Cycle
+from pipeline.earth import climatology
 from pipeline.systems import System
 from pipeline.variables import Kind
 

@@ -15,7 +15,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline import climatology, landmask, monthly_means, systems
+from pipeline import systems
+from pipeline.earth import climatology, landmask, monthly_means
 from pipeline.errors import InputUnavailable, UsageError
 from pipeline.provenance import FileRecord
 from pipeline.sources import Native, Request, Sighting, Term

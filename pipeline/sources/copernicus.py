@@ -34,10 +34,10 @@ import xarray as xr
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
-from pipeline import climatology
+from pipeline.earth import climatology
 from pipeline.errors import InputRefused, InputUnavailable
+from pipeline.objects.slab_cache import SlabCache, slab_key
 from pipeline.provenance import FileRecord
-from pipeline.slab_cache import SlabCache, slab_key
 from pipeline.sources import Native, Request, Sighting, Slabs, Term
 from pipeline.sources import holdings as h
 from pipeline.sources.copernicus_catalogue import CATALOGUE, log_in, store_of

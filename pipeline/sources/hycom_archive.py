@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from pipeline.errors import InputRefused, InputUnavailable
-from pipeline.slab_cache import SlabCache
+from pipeline.objects.slab_cache import SlabCache
 from pipeline.sources import Native, Request, Sighting, Slabs
 from pipeline.sources import holdings as h
 from pipeline.sources.asking import Asking, NotThere, within_deadline

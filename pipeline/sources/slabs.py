@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputRefused, StoreError
 from pipeline.grids import Axis, Grid
+from pipeline.objects.slab_cache import slab_key
 from pipeline.provenance import FileRecord
-from pipeline.slab_cache import slab_key
 from pipeline.sources import Slabs
 from pipeline.sources.asking import Asking, all_of
 from pipeline.sources.holdings import Stamps

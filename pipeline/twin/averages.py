@@ -15,8 +15,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline import climatology
-from pipeline.splines import Field
+from pipeline.earth import climatology
+from pipeline.earth.splines import Field
 from pipeline.twin import reduce
 from pipeline.twin.world import Twin
 from pipeline.variables import Kind

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.earth.splines import Axis, Field
 from pipeline.grids import EARTH_RADIUS_M
-from pipeline.splines import Axis, Field
 
 DEGREE_M = EARTH_RADIUS_M * np.deg2rad(1.0)
 """Metres in one degree of latitude."""

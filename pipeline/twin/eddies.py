@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.climatology import GRAVITY, coriolis
+from pipeline.earth.climatology import GRAVITY, coriolis
+from pipeline.earth.splines import Axis, Field
 from pipeline.grids import EARTH_RADIUS_M
-from pipeline.splines import Axis, Field
 from pipeline.twin.census import DEGREE_M, Surface, Vortices, alive, surface
 
 BIRTHS_PER_DAY = 45

@@ -16,8 +16,8 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 
-from pipeline import climatology
-from pipeline.splines import Axis, Field
+from pipeline.earth import climatology
+from pipeline.earth.splines import Axis, Field
 from pipeline.twin.world import Twin
 from pipeline.variables import Kind
 

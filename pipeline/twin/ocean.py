@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline import climatology
-from pipeline.climatology import FREEZING_DEGC, geostrophic
-from pipeline.splines import Axis, Field, mesh, single
+from pipeline.earth import climatology
+from pipeline.earth.climatology import FREEZING_DEGC, geostrophic
+from pipeline.earth.splines import Axis, Field, mesh, single
 from pipeline.twin import eddies
 from pipeline.twin.census import Surface
 from pipeline.variables import Kind

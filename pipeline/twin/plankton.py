@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline import climatology
-from pipeline.splines import Axis, Field, single
+from pipeline.earth import climatology
+from pipeline.earth.splines import Axis, Field, single
 from pipeline.twin import ocean, seas
 from pipeline.variables import Kind
 

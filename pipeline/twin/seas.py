@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from pipeline import climatology
-from pipeline.climatology import GRAVITY
-from pipeline.splines import Axis, Field, single
+from pipeline.earth import climatology
+from pipeline.earth.climatology import GRAVITY
+from pipeline.earth.splines import Axis, Field, single
 from pipeline.twin import weather
 
 HIGHEST_SEA_M = np.float32(16.0)

@@ -11,9 +11,9 @@ from datetime import datetime
 
 import numpy as np
 
-from pipeline import climatology
-from pipeline.climatology import POLAR_COSINE, inverse_coriolis
-from pipeline.splines import Axis, Field
+from pipeline.earth import climatology
+from pipeline.earth.climatology import POLAR_COSINE, inverse_coriolis
+from pipeline.earth.splines import Axis, Field
 from pipeline.twin.census import DEGREE_M, Surface, Vortices, alive, surface
 
 BIRTHS_PER_DAY = 30

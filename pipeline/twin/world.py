@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from pipeline import climatology
-from pipeline.splines import Axis, Field
+from pipeline.earth import climatology
+from pipeline.earth.splines import Axis, Field
 from pipeline.twin import ocean, plankton, seas, weather
 from pipeline.variables import Kind
 

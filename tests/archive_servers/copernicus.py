@@ -15,7 +15,7 @@ import gsw
 import numpy as np
 import zarr
 
-from pipeline.splines import Axis
+from pipeline.earth.splines import Axis
 from pipeline.twin import Twin
 from pipeline.variables import Kind
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import eccodes
 import numpy as np
 
-from pipeline.splines import Axis
+from pipeline.earth.splines import Axis
 from pipeline.twin import Twin
 from pipeline.variables import Kind
 

@@ -1,4 +1,4 @@
-"""How long anomalies live: ``python -m tests.benchmarks.anomaly_lives``. From this ``pipeline/damping.py`` was set.
+"""How long anomalies live: ``python -m tests.benchmarks.anomaly_lives``. It set ``pipeline.scoring.damping``.
 
 For each variable the share of an anomaly that is left after some days (its regression on itself, all levels together,
 area-weighted) and the days in which it would fall to 1/e if it fell evenly.

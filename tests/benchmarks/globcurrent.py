@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.forecaster import ModelForecaster, load
-from pipeline.training_archive import TrainingArchive
+from pipeline.training.training_archive import TrainingArchive
 
 Fields = NDArray[np.float64]
 

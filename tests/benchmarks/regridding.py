@@ -22,8 +22,9 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from pipeline import computing, landmask, provenance
+from pipeline import computing, provenance
 from pipeline.contracts import Ingested
+from pipeline.earth import landmask
 from pipeline.grids import Grid
 from pipeline.provenance import InputRecord
 from pipeline.systems import GLOBAL_QUARTER_DEGREE as SYSTEM

@@ -142,7 +142,7 @@ def clock_day(clock: Clock) -> datetime:
 def check(store, day: str) -> None:  # type: ignore[no-untyped-def]
     """The day's forecast is what readers are shown, is whole, and was scored."""
     from pipeline import cycle, publish
-    from pipeline.latest import latest
+    from pipeline.record.latest import latest
 
     start = cycle.cycle(SYSTEM, day, 0)
     named, manifest = latest(store, SYSTEM), publish.read_manifest(store, start, 1)

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import xarray as xr
 
-from pipeline import scores, systems
-from pipeline.latest import latest
+from pipeline import systems
 from pipeline.publish import Manifest, read_manifest
+from pipeline.record.latest import latest
+from pipeline.scoring import scores
 from pipeline.store import Store
 from pipeline.verify import Row, combine, summary
 

@@ -68,7 +68,7 @@ def take_in(run_json: str, kind: str) -> Callable[[], object]:
 
 def _marks(run_json: str):  # type: ignore[no-untyped-def]
     from flows.stages import Run
-    from pipeline import marks
+    from pipeline.record import marks
     from pipeline.variables import Kind
 
     run = Run.model_validate_json(run_json)

@@ -20,7 +20,9 @@ import browser
 import published
 import s3_server
 
-from pipeline import latest, systems, view
+from pipeline import systems
+from pipeline.readers import view
+from pipeline.record import latest
 from pipeline.store import Store
 
 SIZES = {"desktop": (1400, 900, 1), "phone": (390, 844, 3), "narrow": (360, 740, 2)}

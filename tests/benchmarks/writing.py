@@ -29,9 +29,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline import cycle, landmask, produce, products, systems
+from pipeline import cycle, produce, products, systems
 from pipeline.contracts import ForecastDay, Product
 from pipeline.credits import Publisher
+from pipeline.earth import landmask
 from pipeline.output_gate import channels_of
 from pipeline.produce import Facts
 from pipeline.shards import Shards, compressed

@@ -1,0 +1,219 @@
+"""All scores of a system in one place that any Zarr reader opens: ``<system>/scores/scores.zarr/<product>``.
+
+Dimensions: valid_time x lead_day x by x channel x region. Zarr and not Parquet: it is what everything else here is, it
+is appended to without reading what is there, and a day of an analysis, with every forecast that is valid then, is one
+chunk of each array: one day's verification writes some ten objects and nothing is ever rewritten but the list of days.
+The moments are kept (``metrics``), for they add up: RMSE over a month is the root of the mean of ``mean_square_error``.
+
+Days are in the order in which they were scored; ``sortby("valid_time")``. What was not forecast is NaN; ``revision`` is
+0 there. A chunk is put before the list says that its day is there, so that a killed run leaves no half a day.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from zarr.core.buffer import Buffer, default_buffer_prototype
+from zarr.errors import ZarrUserWarning
+from zarr.storage import MemoryStore
+
+from pipeline.objects.opened import opened
+from pipeline.output_gate import channels_of
+from pipeline.products import ProductEntry
+from pipeline.scoring import metrics, regions
+from pipeline.shards import COMPRESSION
+from pipeline.store import Store
+from pipeline.systems import System
+from pipeline.variables import EASTWARD_VELOCITY, variable
+
+FOLDER = "scores.zarr"
+DAYS_A_CHUNK = 4096
+"""The list of days is one object for eleven years."""
+EPOCH = np.datetime64("1950-01-01T00:00:00", "s")
+OF_ALL = ("truth_anomaly_variance", "weight", "truth_kinetic_energy", "energy_weight")
+"""Moments that all forecasts of a day share."""
+OF_EACH = ("mean_square_error", "bias", "anomaly_variance", "anomaly_covariance", "kinetic_energy")
+"""Moments of each forecast and of its rivals."""
+
+
+class Scored(NamedTuple):
+    """One forecast at one lead day: which edition, by what forecaster (``identity``), and its moments."""
+
+    lead_day: int
+    revision: int
+    forecaster: int
+    moments: xr.Dataset
+
+
+class Board:
+    """The scores of one product of a system."""
+
+    def __init__(self, store: Store, system: System, entry: ProductEntry) -> None:
+        self._store, self._system, self._entry = store, system, entry
+        self.path = f"{system.name}/scores/{FOLDER}/{entry.name}"
+        self._shapes = _shapes(system, entry)
+        self._days = self._listed()
+
+    @property
+    def days(self) -> tuple[datetime, ...]:
+        """The valid times there are scores of, in the order they came in."""
+        return tuple(self._days)
+
+    def revisions(self, valid: datetime) -> dict[int, int]:
+        """The revision that was scored, by lead day, of the forecasts valid then."""
+        if valid not in self._days:
+            return {}
+        found = self._chunk("revision", self._days.index(valid))
+        return {int(lead): int(number) for lead, number in enumerate(found, start=1) if number}
+
+    def add(self, valid: datetime, scored: Iterable[Scored]) -> None:
+        """Put the scores of one valid time, beside those of it that are there."""
+        there, place = valid in self._days, self._days.index(valid) if valid in self._days else len(self._days)
+        fields = {name: self._chunk(name, place) if there else _empty(shape[1:], kind)
+                  for name, (_, shape, kind) in self._shapes.items()}  # fmt: skip
+        for one in scored:
+            self._place(fields, one)
+        days = self._days if there else [*self._days, valid]
+        objects = self._encoded(days, place, fields)
+        for path in sorted(objects, key=_order):
+            if not days[1:] or _of_days(path, self._shapes):
+                self._store.write_bytes(f"{self.path}/{path}", objects[path])
+        self._days = days
+
+    def opened(self) -> xr.Dataset:
+        """Everything, lazily."""
+        return opened(self._store, self.path)
+
+    def _listed(self) -> list[datetime]:
+        if not self._store.exists(f"{self.path}/zarr.json"):
+            return []
+        seconds = self.opened()["valid_time"].values.astype("datetime64[s]").astype(np.int64)
+        return [datetime.fromtimestamp(int(second), tz=UTC) for second in seconds]
+
+    def _place(self, fields: Mapping[str, NDArray[Any]], one: Scored) -> None:
+        row = one.lead_day - 1
+        fields["revision"][row], fields["forecaster"][row] = one.revision, one.forecaster
+        found = one.moments.isel(lead_day=0) if "lead_day" in one.moments.dims else one.moments
+        for name, (dims, _, _) in self._shapes.items():
+            if name in found:
+                fields[name][row] = found[name].transpose(*dims[2:]).values
+
+    def _chunk(self, name: str, place: int) -> NDArray[Any]:
+        """One day of an array."""
+        dims, shape, _ = self._shapes[name]
+        path = f"{name}/c/{place}" + "/0" * (len(dims) - 1)
+        data = self._store.read_bytes(f"{self.path}/{path}")
+        objects: dict[str, Buffer] = {}
+        array = self._array(zarr.create_group(MemoryStore(objects), zarr_format=3), name, place + 1)
+        objects[path] = default_buffer_prototype().buffer.from_bytes(data)
+        return np.array(array[place]).reshape(shape[1:])
+
+    def _encoded(self, days: list[datetime], place: int, fields: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:
+        """The objects of a day, and all that says what is there."""
+        objects: dict[str, Buffer] = {}
+        memory = MemoryStore(objects)
+        attributes = {"title": f"Scores of the {self._entry.title.lower()}, {self._system.region}",
+                      "system": self._system.name, "product": self._entry.name, "Conventions": "CF-1.11",
+                      "comment": (__doc__ or "").partition("\n\n")[2].replace("\n", " ").strip()}  # fmt: skip
+        group = zarr.create_group(memory, zarr_format=3, attributes=attributes)
+        for name, field in fields.items():
+            self._array(group, name, len(days))[place] = field
+        for name, (values, extra) in _coordinates(self._system, self._entry, days).items():
+            _coordinate(group, name, values, extra)
+        with warnings.catch_warnings():  # says that other readers may ignore it, which costs them only time
+            warnings.simplefilter("ignore", ZarrUserWarning)
+            zarr.consolidate_metadata(memory, zarr_format=3)
+        return {path: item.to_bytes() for path, item in objects.items()}
+
+    def _array(self, group: zarr.Group, name: str, days: int) -> zarr.Array[Any]:
+        dims, shape, kind = self._shapes[name]
+        return group.create_array(
+            name, shape=(days, *shape[1:]), chunks=shape, dtype=kind, compressors=[COMPRESSION],
+            fill_value=np.nan if kind == "float32" else 0, dimension_names=dims,
+            attributes={"coordinates": "variable depth"} if "channel" in dims else {},
+            config={"write_empty_chunks": True},
+        )  # fmt: skip
+
+
+def identity(forecaster: str, digest: str) -> int:
+    """A number for a forecaster: its name and the digest of its weights."""
+    return zlib.crc32(f"{forecaster} {digest}".encode())
+
+
+def names_by(entry: ProductEntry) -> tuple[str, ...]:
+    """What a product is compared with, itself first."""
+    rivals = ("forecast", "persistence", "damped", "climatology")
+    return (*rivals, "bicubic") if entry.surface_only else rivals
+
+
+def _shapes(system: System, entry: ProductEntry) -> dict[str, tuple[tuple[str, ...], tuple[int, ...], str]]:
+    """Each array's dimensions, its chunk (a day) and its type."""
+    labels = channels_of(entry.state, system)
+    sizes = {"valid_time": 1, "lead_day": system.forecast_days, "by": len(names_by(entry)), "channel": len(labels),
+             "region": len(regions.of(system.product_grid(entry))),
+             "current_depth": sum(label.variable == EASTWARD_VELOCITY.name for label in labels)}  # fmt: skip
+    found: dict[str, tuple[tuple[str, ...], str]] = {}
+    for name in (*OF_EACH, *OF_ALL):
+        currents = name in (*metrics.ENERGIES, "energy_weight")
+        if not currents or sizes["current_depth"]:
+            by = ("by",) if name in OF_EACH else ()
+            row = "current_depth" if currents else "channel"
+            found[name] = (("valid_time", "lead_day", *by, row, "region"), "float32")
+    found["revision"] = (("valid_time", "lead_day"), "int32")
+    found["forecaster"] = (("valid_time", "lead_day"), "uint32")
+    return {name: (dims, tuple(sizes[dim] for dim in dims), kind) for name, (dims, kind) in found.items()}
+
+
+def _coordinates(
+    system: System, entry: ProductEntry, days: list[datetime]
+) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
+    labels = channels_of(entry.state, system)
+    seconds = np.array([np.datetime64(day.replace(tzinfo=None), "s") for day in days])
+    hours = ((seconds - EPOCH) // np.timedelta64(1, "h")).astype(np.int32)
+    deep = [label.depth_m for label in labels if label.variable == EASTWARD_VELOCITY.name]
+    names = [item.name for item in regions.of(system.product_grid(entry))]
+    texts = {"by": list(names_by(entry)), "region": names, "channel": [label.label for label in labels]}
+    made: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
+        "valid_time": (hours, {"units": "hours since 1950-01-01 00:00:00", "calendar": "standard",
+                               "standard_name": "time", "long_name": "when the analysis is valid"}),
+        "lead_day": (np.arange(1, system.forecast_days + 1, dtype=np.int32), {"units": "day"}),
+        "depth": (np.array([0.0 if c.depth_m is None else c.depth_m for c in labels]), {"units": "m",
+                                                                                       "positive": "down"}),
+        "variable": (np.array([c.variable for c in labels], dtype=object), {
+            "units_of": {c.variable: variable(c.variable).units for c in labels}}),
+        **{name: (np.array(values, dtype=object), {}) for name, values in texts.items()},
+    }  # fmt: skip
+    return made | ({"current_depth": (np.array(deep, dtype=np.float64), {"units": "m"})} if deep else {})
+
+
+def _coordinate(group: zarr.Group, name: str, values: NDArray[Any], attributes: dict[str, Any]) -> None:
+    texts = values.dtype == object
+    array = group.create_array(
+        name, shape=values.shape, chunks=(DAYS_A_CHUNK,) if name == "valid_time" else values.shape,
+        dtype="string" if texts else values.dtype, attributes=attributes, compressors=None,
+        fill_value="" if texts else 0,
+        dimension_names=["channel" if name in ("variable", "depth") else name], config={"write_empty_chunks": True},
+    )  # fmt: skip
+    array[...] = values
+
+
+def _empty(shape: tuple[int, ...], kind: str) -> NDArray[Any]:
+    return np.full(shape, np.nan if kind == "float32" else 0, dtype=kind)
+
+
+def _of_days(path: str, fields: Iterable[str]) -> bool:
+    """Whether an object changes when a day is added: channels, regions and the like never do."""
+    return path == "zarr.json" or path.partition("/")[0] in {"valid_time", *fields}
+
+
+def _order(path: str) -> tuple[bool, bool, bool, str]:
+    """Chunks first, then the list of days, then what says how many there are, the root last."""
+    return (path == "zarr.json", "/c/" not in path, path.startswith("valid_time/"), path)

@@ -1,0 +1,195 @@
+"""What a training archive's days are like: moments over ocean cells, day-of-year climatology, memory of the weather.
+
+Of ``ocean`` and ``forcing``, cell by cell over the fitted days: ``<array>_average`` and ``<array>_squares`` (means of
+values and of their squares) and ``<array>_changes`` (mean squared one-day change, between days that are both held);
+``<array>_climatology`` (coefficient, channel, latitude, longitude), the least-squares fit of a constant and, over
+eleven months and more, annual and semi-annual cosine and sine; per channel, over ocean cells weighted by area,
+``<array>_mean``, ``<array>_spread`` and ``<array>_change``; and ``forcing_memory_days``, the time after which an
+anomaly of the weather is worth 1/e.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+import zarr
+from dask.base import compute
+from dask.delayed import delayed
+from numpy.typing import NDArray
+
+from pipeline import computing
+from pipeline.earth import climatology
+from pipeline.errors import InputRefused, UsageError
+from pipeline.training import archive_contract
+from pipeline.training import archive_layout as layout
+
+Grids = NDArray[np.float64]
+
+MEASURED = ("ocean", "forcing")
+"""The arrays that are measured here; a head's own state is measured in its own variables by training."""
+SEASONAL_DAYS = 330
+"""Fewer days do not tell the seasons from the weather of one of them: the climatology is then the plain mean."""
+LAGS = 5
+"""Days over which the memory of the weather is fitted."""
+LEAST_CORRELATION = 0.05
+"""Correlations below this are noise in a fit of their logarithm."""
+
+
+class Measured(NamedTuple):
+    """Of one channel: cell by cell, (latitude, longitude), and the climatology (coefficient, latitude, longitude)."""
+
+    average: Grids
+    squares: Grids
+    changes: Grids
+    climatology: Grids
+    mean: float
+    spread: float
+    change: float
+    memory_days: float
+
+
+def finish(out: str, fit: tuple[date, date], scheduler: str | None, threads: int) -> None:
+    """Measure the fitted days of the archive at ``out``, unless that is done; what they are of is said last.
+
+    An archive with fewer than two of them has no statistics: it cannot be trained on.
+    """
+    group = layout.existing(out)
+    days, held = _days(group, fit), np.asarray(layout.member(group, "held")[:]) == layout.HELD
+    chosen = [int(day) for day in days if held[day]]
+    if len(chosen) < 2:
+        group.attrs["statistics"] = None
+        return
+    digests = np.asarray(layout.member(group, "sha256")[chosen[0] : chosen[-1] + 1])
+    made_of = hashlib.sha256(digests.tobytes()).hexdigest()
+    said: dict[str, Any] = {
+        "fit": [str(day) for day in fit],
+        "days": len(chosen),
+        "harmonics": _harmonics(days),
+        "made_of": made_of,
+    }
+    if layout.attribute(group, "statistics") == said:
+        return
+    group.attrs["statistics"] = None
+    contract = archive_contract.read(group, out)
+    for name in (name for name in MEASURED if name in contract.channels):
+        with computing.on(scheduler, threads):
+            tasks = [delayed(measured, pure=False)(out, name, number, chosen, _harmonics(days))
+                     for number in range(len(contract.channels[name]))]  # fmt: skip
+            found: tuple[Measured, ...] = compute(*tasks)  # type: ignore[no-untyped-call]
+        _write(group, name, found)
+    group.attrs["statistics"] = said
+
+
+def check(group: zarr.Group, path: str) -> None:
+    """``UsageError`` unless every statistic is there, finite on ocean, and of the archive's channels."""
+    if layout.attribute(group, "statistics") is None:
+        raise _missing("its statistics", "none", path)
+    contract = archive_contract.read(group, path)
+    for name in (name for name in MEASURED if name in contract.channels):
+        for kind in ("average", "squares", "changes", "climatology", "mean", "spread", "change"):
+            member = f"{name}_{kind}"
+            if member not in group:
+                raise _missing(f"the statistic {member}", "none", path)
+        per_channel = np.stack([layout.member(group, f"{name}_{kind}")[:] for kind in ("mean", "spread", "change")])
+        wanted = (3, len(contract.channels[name]))
+        if per_channel.shape != wanted or not np.isfinite(per_channel).all():
+            raise _missing(f"finite statistics of {wanted[1]} channels of {name}", f"{per_channel}", path)
+
+
+def _missing(needed: str, found: str, path: str) -> UsageError:
+    return UsageError(f"an archive with {needed}", found=found, where=path,
+                      action="finish it: give the same `goms archive` command again")  # fmt: skip
+
+
+def seasons(days: list[date], start_hour: int, harmonics: int) -> Grids:
+    """(day, coefficient): 1 and for each harmonic cosine and sine of the phase in the year."""
+    phases = [climatology.season(datetime(d.year, d.month, d.day, start_hour, tzinfo=UTC)) for d in days]
+    return np.stack([np.concatenate([[1.0], phase[: 2 * harmonics]]) for phase in phases]).astype(np.float64)
+
+
+def measured(out: str, name: str, number: int, days: list[int], harmonics: int) -> Measured:
+    """One channel of an array over these days; ``InputRefused`` where an ocean cell has no value on one of them."""
+    group = layout.existing(out)
+    array, contract, first = layout.member(group, name), archive_contract.read(group, out), layout.first_day(group)
+    dates = [first + timedelta(days=day) for day in days]
+    design = seasons(dates, contract.start_hour, harmonics)
+    ocean = np.isfinite(array[days[0], number])
+    sums, products = np.zeros((3, *ocean.shape)), np.zeros((design.shape[1], *ocean.shape))
+    pairs, before, label = 0, (-2, np.zeros(ocean.shape)), contract.channels[name][number]
+    for day, row, when in zip(days, design, dates, strict=True):
+        values = np.where(ocean, np.asarray(array[day, number], dtype=np.float64), np.nan)
+        if not np.isfinite(values[ocean]).all():
+            raise InputRefused(f"a value of {label} in every ocean cell", found="NaN", where=f"{out}, {when}",
+                               action="build that day again", field=label)  # fmt: skip
+        sums[0] += values
+        sums[1] += values**2
+        if before[0] == day - 1:
+            sums[2] += (values - before[1]) ** 2
+            pairs += 1
+        products += row[:, None, None] * values
+        before = (day, values)
+    fitted = np.linalg.solve(design.T @ design, products.reshape(design.shape[1], -1))
+    coefficients = fitted.reshape(products.shape).astype(np.float64)
+    average, squares, changes = sums[0] / len(days), sums[1] / len(days), sums[2] / max(pairs, 1)
+    weights = contract.grids[name].areas_m2 * ocean
+    mean, spread, change = _over_ocean(average, squares, changes, weights)
+    remembered = name == "forcing" and change > 0
+    memory = _memory(array, number, days, design, coefficients, weights) if remembered else np.nan
+    return Measured(average, squares, changes, coefficients, mean, spread, change, memory)
+
+
+def _over_ocean(average: Grids, squares: Grids, changes: Grids, weights: Grids) -> tuple[float, float, float]:
+    share = weights / weights.sum()
+    mean, square, change = (float(np.nansum(field * share)) for field in (average, squares, changes))
+    return mean, float(np.sqrt(max(square - mean**2, 0.0))), float(np.sqrt(change))
+
+
+def _memory(array: zarr.Array[Any], number: int, days: list[int], design: Grids, coefficients: Grids,
+            weights: Grids) -> float:  # fmt: skip
+    """Days after which an anomaly is worth 1/e: log r(n) = -n / tau through the origin, lags weighted by n."""
+    recent: deque[tuple[int, Grids]] = deque(maxlen=LAGS)
+    products, squares = np.zeros(LAGS), np.zeros((LAGS, 2))
+    for day, row in zip(days, design, strict=True):
+        anomaly = np.asarray(array[day, number], dtype=np.float64) - np.tensordot(row, coefficients, 1)
+        for before, field in recent:
+            if (lag := day - before) <= LAGS:
+                products[lag - 1] += (weights * anomaly * field).sum()
+                squares[lag - 1] += (weights * anomaly**2).sum(), (weights * field**2).sum()
+        recent.append((day, anomaly))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = products / np.sqrt(squares[:, 0] * squares[:, 1])
+    lags = np.flatnonzero(correlation > LEAST_CORRELATION) + 1
+    falling = -(lags * np.log(correlation[lags - 1])).sum()
+    return float((lags**2).sum() / falling) if lags.size and falling > 0 else float("nan")
+
+
+def _write(group: zarr.Group, name: str, found: tuple[Measured, ...]) -> None:
+    plane = (f"{name}_channel", f"{name}_latitude", f"{name}_longitude")
+    for kind in ("average", "squares", "changes"):
+        values = np.stack([getattr(one, kind) for one in found])
+        group.create_array(f"{name}_{kind}", data=values, chunks=(1, *values.shape[1:]), dimension_names=plane,
+                           overwrite=True)  # fmt: skip
+    cycles = np.stack([one.climatology for one in found], axis=1).astype(np.float32)
+    group.create_array(f"{name}_climatology", data=cycles, chunks=(cycles.shape[0], 1, *cycles.shape[2:]),
+                       dimension_names=(f"{name}_coefficient", *plane), overwrite=True)  # fmt: skip
+    kinds = ("mean", "spread", "change", *(("memory_days",) if name == "forcing" else ()))
+    for kind in kinds:
+        values = np.array([getattr(one, kind) for one in found])
+        group.create_array(f"{name}_{kind}", data=values, dimension_names=plane[:1], overwrite=True)
+
+
+def _days(group: zarr.Group, fit: tuple[date, date]) -> range:
+    first, size = layout.first_day(group), layout.member(group, "held").shape[0]
+    begin, end = (fit[0] - first).days, (fit[1] - first).days
+    if not 0 <= begin <= end < size:
+        raise UsageError(f"fitted days within {first}..{first + timedelta(days=size - 1)}", found=f"{fit[0]}..{fit[1]}",
+                         where="the days to fit", action="give a span within the archive's")  # fmt: skip
+    return range(begin, end + 1)
+
+
+def _harmonics(days: range) -> int:
+    return 2 if len(days) >= SEASONAL_DAYS else 0
