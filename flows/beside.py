@@ -14,6 +14,9 @@ from flows.server import prepared, serving
 from pipeline.errors import StoreError
 from pipeline.settings import Settings, prefect_api_named
 
+LONGEST_END_SECONDS = 20.0
+"""How long a server may take to end; it takes one second where nothing is wrong."""
+
 Api = Callable[[], AbstractContextManager[None]]
 """Gives flows that are called within it an API."""
 
@@ -40,7 +43,16 @@ def begun(*, debug: bool = False, wanted: bool = True) -> Iterator[Api]:
     finally:
         if not asked:  # nothing of it is to be kept, and nobody waits for a start
             server.kill()
-        server.communicate()  # ends the pipe, and waits for its end
+        _ended(server)
+
+
+def _ended(server: subprocess.Popen[str]) -> None:
+    """End the pipe, and wait for the server's end; one that hangs is killed: what it served is over."""
+    try:
+        server.communicate(timeout=LONGEST_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.communicate()
 
 
 @contextmanager

@@ -74,6 +74,7 @@ def verify(
 ) -> None:  # fmt: skip
     """Score a published forecast, keep the scores and print them."""
     settings, wanted = Settings(), lead_days(leads)
+    sources.refuse_unread(systems.system(system), inputs)
     opened = Store(store or settings.store)
     manifest = published(opened, systems.system(system), day)
     request = Run(

@@ -19,22 +19,31 @@ class Peaks(NamedTuple):
     device_memory_bytes: int | None
 
 
-def forget() -> None:
-    """Count from here on."""
-    if _CLEAR.exists():
+class Watch:
+    """Counts from where it was made; stages that run at the same time in one process share their peaks."""
+
+    def __init__(self) -> None:
+        self._counting = _forgotten()
+        if "torch" in sys.modules:  # else no accelerator is in use, and a run by persistence does without
+            from models import peaks
+
+            peaks.forget()
+
+    def peaks(self) -> Peaks:
+        """The peaks since then."""
+        device = None
+        if "torch" in sys.modules:
+            from models import peaks
+
+            device = peaks.device_bytes()
+        found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text()) if self._counting else None
+        return Peaks(int(found[1]) * 1024 if found else None, device)
+
+
+def _forgotten() -> bool:
+    """Set the peak back; False where the system does not let us: then it would be that of the process's whole life."""
+    try:
         _CLEAR.write_text(_FORGET_PEAK)
-    if "torch" in sys.modules:  # else no accelerator is in use, and a run by persistence does without
-        from models import peaks
-
-        peaks.forget()
-
-
-def since() -> Peaks:
-    """The peaks since ``forget``; stages that run at the same time in one process share theirs."""
-    device = None
-    if "torch" in sys.modules:
-        from models import peaks
-
-        device = peaks.device_bytes()
-    found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text()) if _STATUS.exists() else None
-    return Peaks(int(found[1]) * 1024 if found else None, device)
+    except OSError:
+        return False
+    return True

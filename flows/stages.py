@@ -15,9 +15,10 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict
 from rich.markup import escape
 
-from flows import holding, logs, peaks, traces
+from flows import holding, logs, traces
 from flows.clock import now
 from flows.holding import alive
+from flows.peaks import Watch
 from flows.progress import Advance, progress
 from pipeline import cycle, produce, systems
 from pipeline.contracts import Gridded, InitialState
@@ -117,27 +118,25 @@ def once(
             note(run, Event.REUSED, stage=stage, size_bytes=_size(found))
             return found
         alive()
-        peaks.forget()
-        begun = time.monotonic()
+        begun, watch = time.monotonic(), Watch()
         with traced(run, stage), failures_noted(run, stage), progress().stage(title, steps) as advance:
             records = tuple(make(advance))
             alive()
             made = marks.mark(run.opened, run.start, stage, digest, records)
         seconds = time.monotonic() - begun
         progress().done(title, seconds, _size(made))
-        note(run, Event.STAGE, stage=stage, seconds=round(seconds, 3), size_bytes=_size(made), **_peaks())
+        note(run, Event.STAGE, stage=stage, seconds=round(seconds, 3), size_bytes=_size(made), **_most(watch))
         return made
 
 
 def publication(run: Run, objects: Iterable[ObjectRecord], publish: Callable[[], Manifest]) -> Manifest:
     """Publish, which is never reused: what was written is checked each time; how long it took is noted."""
-    title, begun = TITLES["publish"], time.monotonic()
-    peaks.forget()
+    title, begun, watch = TITLES["publish"], time.monotonic(), Watch()
     with traced(run, "publish"), failures_noted(run, "publish"), progress().stage(title):
         manifest = publish()
     seconds = time.monotonic() - begun
     progress().done(title, seconds, sum(item.size_bytes for item in objects))
-    note(run, Event.STAGE, stage="publish", seconds=round(seconds, 3), **_peaks())
+    note(run, Event.STAGE, stage="publish", seconds=round(seconds, 3), **_most(watch))
     note_published(run, manifest)
     return manifest
 
@@ -176,33 +175,32 @@ def note(run: Run, event: Event, **details: Any) -> None:
 
 
 def _say_how_it_stands(run: Run) -> None:
-    """Refresh the system's ``status.json``; what keeps that from being done does not keep a forecast from readers."""
-    try:
+    """Refresh the system's ``status.json``."""
+    with _beside("status.json"):
         freshness.refresh(run.opened, run.of, now(), (run.start,))
-    except CycleHeld:
-        raise
-    except GomsError as error:
-        progress().say(f"[yellow]status.json was not refreshed[/]: {escape(str(error))}")
 
 
 def tell_catalogue(run: Run) -> None:
-    """Have the catalogue say what is published; it follows a publication, and its failure never undoes one."""
-    try:
+    """Have the catalogue say what is published."""
+    with _beside("the catalogue"):
         catalogue.refresh(run.opened, run.of)
-    except CycleHeld:
-        raise
-    except GomsError as error:
-        progress().say(f"[yellow]the catalogue was not refreshed[/]: {escape(str(error))}")
 
 
 def show_page(run: Run) -> None:
-    """Put the page to look at beside the products; it follows a publication, and its failure never undoes one."""
-    try:
+    """Put the page to look at beside the products."""
+    with _beside("the page to look at"):
         view.refresh(run.opened, run.of)
+
+
+@contextmanager
+def _beside(what: str) -> Iterator[None]:
+    """What readers have beside the products: its failure is told, and keeps no forecast from them."""
+    try:
+        yield
     except CycleHeld:
         raise
     except GomsError as error:
-        progress().say(f"[yellow]the page to look at was not refreshed[/]: {escape(str(error))}")
+        progress().say(f"[yellow]{what} was not refreshed[/]: {escape(str(error))}")
 
 
 def is_published(run: Run) -> bool:
@@ -269,8 +267,8 @@ def code_version() -> str:
     return version("goms")
 
 
-def _peaks() -> dict[str, int | None]:
-    most = peaks.since()
+def _most(watch: Watch) -> dict[str, int | None]:
+    most = watch.peaks()
     return {"peak_memory_bytes": most.memory_bytes, "peak_device_memory_bytes": most.device_memory_bytes}
 
 

@@ -14,8 +14,9 @@ from pipeline.cycle import Cycle
 from pipeline.errors import InputRefused
 from pipeline.gate import judging, memory, picture
 from pipeline.gate.limits import OF_YESTERDAY, Check
-from pipeline.gate.report import GateRefused, Outcome, Report, of_refusal
+from pipeline.gate.report import GateRefused, Report, of_refusal
 from pipeline.gate.scene import climatology_of, scene_of
+from pipeline.gate.thresholds import Outcome
 from pipeline.provenance import InputRecord
 from pipeline.sources import SOURCES, Slabs, Source
 from pipeline.sources.netcdf import closed_after

@@ -1,11 +1,11 @@
-"""Who is told: a webhook's receiver and a mail server on loopback, which keep what they were sent."""
+"""Who is told: receivers of webhooks and of traces and a mail server on loopback, which keep what they were sent."""
 
 from __future__ import annotations
 
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -16,11 +16,12 @@ from aiosmtpd.controller import Controller
 
 
 class Receiver(ThreadingHTTPServer):
-    """Takes JSON; answers 503 to the first ``refusals`` and 200 to what comes after."""
+    """Takes what ``read`` makes of a body; answers 503 to the first ``refusals`` and 200 to what comes after."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[bytes], Any]) -> None:
         super().__init__(("127.0.0.1", 0), _Taking)
-        self.taken, self.refused, self.refusals = list[Any](), 0, 0
+        self.read = read
+        self.taken, self.paths, self.refused, self.refusals = list[Any](), set[str](), 0, 0
 
     @property
     def url(self) -> str:
@@ -33,11 +34,12 @@ class _Taking(BaseHTTPRequestHandler):
         content = self.rfile.read(int(self.headers["Content-Length"]))
         receiver = self.server
         assert isinstance(receiver, Receiver)
+        receiver.paths.add(self.path)
         if receiver.refused < receiver.refusals:
             receiver.refused += 1
             self.send_response(503)
         else:
-            receiver.taken.append(json.loads(content) if content else None)
+            receiver.taken.append(receiver.read(content) if content else None)
             self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -47,9 +49,9 @@ class _Taking(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
-    """A receiver, up."""
-    with Receiver() as receiver:
+def receiving(read: Callable[[bytes], Any] = json.loads) -> Iterator[Receiver]:
+    """A receiver, up; of JSON unless another way to read is given."""
+    with Receiver(read) as receiver:
         thread = threading.Thread(target=receiver.serve_forever, daemon=True)
         thread.start()
         try:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from journeys import PATIENCE_SECONDS, Goms, finish, stop_when
 
+from flows import beside
 from pipeline.store import Store
 
 MARK = "small-sea/runs/20230101T00/marks/ocean.json"
@@ -47,3 +50,10 @@ def test_what_is_refused_at_once_waits_for_no_server(goms: Goms) -> None:
     goms.environment.pop("PREFECT_API_URL")
     assert goms("run", "2023-01-01", "--system", "atlantis").code == 2
     assert servers(goms.folder) == []
+
+
+def test_a_server_that_hangs_at_its_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside, "LONGEST_END_SECONDS", 0.1)
+    hanging = subprocess.Popen(["sleep", "600"], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    beside._ended(hanging)
+    assert hanging.returncode == -signal.SIGKILL

@@ -22,8 +22,9 @@ from pipeline.earth import relief
 from pipeline.errors import InputRefused
 from pipeline.gate import measures
 from pipeline.gate.limits import Check
-from pipeline.gate.report import Finding, Outcome, Report
+from pipeline.gate.report import Finding, Report
 from pipeline.gate.scene import Scene
+from pipeline.gate.thresholds import Outcome
 from pipeline.grids import Grid
 from pipeline.intake import Asked
 from pipeline.objects import staged

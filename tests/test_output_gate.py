@@ -10,7 +10,7 @@ import pytest
 from pipeline import edition, publish
 from pipeline.edition import Edition
 from pipeline.errors import ForecastRefused
-from pipeline.gate.report import Outcome
+from pipeline.gate.thresholds import Outcome
 from pipeline.output_gate.judging import Judge
 from pipeline.output_gate.laws import Law, Ruler
 from pipeline.output_gate.limits import LIMITS, Limit

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,35 +11,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from flows import traces
 from pipeline.store import Store
+from tests.receivers import Receiver, receiving
 
 
-class _Taking(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        assert self.path == "/v1/traces"
-        self.server.taken.append(self.rfile.read(int(self.headers["Content-Length"])))  # type: ignore[attr-defined]
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-
-@contextmanager
-def collecting() -> Iterator[ThreadingHTTPServer]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Taking) as server:
-        server.taken = []  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def spans(server: ThreadingHTTPServer) -> list[Span]:
-    requests = [ExportTraceServiceRequest.FromString(body) for body in server.taken]  # type: ignore[attr-defined]
+def spans(collector: Receiver) -> list[Span]:
+    requests = [ExportTraceServiceRequest.FromString(body) for body in collector.taken]
     return [span for request in requests for resource in request.resource_spans
             for scope in resource.scope_spans for span in scope.spans]  # fmt: skip
 
@@ -57,10 +29,11 @@ def test_a_run_is_one_trace_with_a_span_for_each_stage_and_the_error_that_ended_
     for path in goms.inputs.iterdir():
         if path.name != "era5_atmosphere.nc":
             (inputs / path.name).symlink_to(path)
-    with collecting() as collector:
+    with receiving(read=bytes) as collector:
         goms.environment["GOMS_TRACES"] = f"http://127.0.0.1:{collector.server_address[1]}"
         assert goms._replace(inputs=inputs).run("2023-01-01", folder_store).code == 3
         found = {span.name: span for span in spans(collector)}
+        assert collector.paths == {"/v1/traces"}
     assert list(found) == ["ocean", "surface", "cycle"]
     assert len({span.trace_id for span in found.values()}) == 1
     assert {found["ocean"].parent_span_id, found["surface"].parent_span_id} == {found["cycle"].span_id}
@@ -74,7 +47,7 @@ def test_a_run_is_one_trace_with_a_span_for_each_stage_and_the_error_that_ended_
 
 
 def test_a_collector_that_is_not_there_keeps_nothing_from_readers(goms: Goms, folder_store: Store) -> None:
-    with collecting() as gone:
+    with receiving() as gone:
         port = gone.server_address[1]
     goms.environment["GOMS_TRACES"] = f"http://127.0.0.1:{port}"
     answer = goms.run("2023-01-01", folder_store)

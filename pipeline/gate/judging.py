@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from pipeline.gate.limits import LIMITS, MEASURING, OF_FORECAST, OF_YESTERDAY, Check, Limit
 from pipeline.gate.measures import Measured
-from pipeline.gate.report import Finding, Measure, Outcome, Report, worst
+from pipeline.gate.report import Finding, Measure, Report
 from pipeline.gate.scene import Scene
+from pipeline.gate.thresholds import Outcome, worst
 from pipeline.variables import Kind, Variable
 
 
@@ -31,7 +32,7 @@ def judge(
     spared = set(excused)
     findings, measured = list[tuple[Finding, Measured]](), list[Measure]()
     for limit, entry in _pairs(scene, limits, spared):
-        found = max(MEASURING[limit.check](scene, entry), key=lambda item: _badness(limit, item), default=None)
+        found = max(MEASURING[limit.check](scene, entry), key=lambda item: limit.badness(item.value), default=None)
         if found is None:
             continue
         measured.append(_measure(limit, entry, found))
@@ -41,8 +42,8 @@ def judge(
     findings.sort(key=lambda pair: pair[0].outcome is not Outcome.REFUSE)
     every = tuple(finding for finding, _ in findings)
     report = Report(
-        system=system, cycle=cycle, kind=kind, outcome=worst(every), sources=sources, findings=every,
-        measures=tuple(measured), not_done=_not_done(scene),
+        system=system, cycle=cycle, kind=kind, outcome=worst(finding.outcome for finding in every), sources=sources,
+        findings=every, measures=tuple(measured), not_done=_not_done(scene),
     )  # fmt: skip
     return Judged(report, findings[0] if findings else None)
 
@@ -55,28 +56,21 @@ def _pairs(scene: Scene, limits: tuple[Limit, ...], spared: set[tuple[Check, str
                 yield limit, entry
 
 
-def _badness(limit: Limit, found: Measured) -> float:
-    return -found.value if limit.least else found.value
-
-
 def _measure(limit: Limit, entry: Variable, found: Measured) -> Measure:
-    nearest = limit.label if limit.label is not None else limit.refuse
-    assert nearest is not None
     return Measure(check=limit.check, field=entry.name, place=found.place, value=round(found.value, 6),
-                   threshold=nearest, units=limit.units)  # fmt: skip
+                   threshold=limit.nearest, units=limit.units)  # fmt: skip
 
 
 def _finding(limit: Limit, entry: Variable, found: Measured) -> Finding | None:
     refused, labelled = limit.passed(found.value, limit.refuse), limit.passed(found.value, limit.label)
     if not refused and not labelled:
         return None
-    threshold = limit.refuse if refused else limit.label
-    assert threshold is not None
-    side = "at least" if limit.least else "at most"
+    outcome = Outcome.REFUSE if refused else Outcome.LABEL
+    threshold, needed = limit.needed(outcome, limit.units)
     return Finding(
-        check=limit.check, outcome=Outcome.REFUSE if refused else Outcome.LABEL, field=entry.name, place=found.place,
-        value=round(found.value, 6), threshold=threshold, units=limit.units,
-        found=f"{found.value:.3g} {limit.units}", needed=f"{side} {threshold:g} {limit.units}", origin=limit.origin,
+        check=limit.check, outcome=outcome, field=entry.name, place=found.place, value=round(found.value, 6),
+        threshold=threshold, units=limit.units, found=f"{found.value:.3g} {limit.units}", needed=needed,
+        origin=limit.origin,
     )  # fmt: skip
 
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import Field
-
 from pipeline.gate import measures, physics
 from pipeline.gate.measures import Measuring
-from pipeline.variables import BIOGEOCHEMISTRY, OCEAN, SURFACE, WAVES, Entry
+from pipeline.gate.thresholds import Thresholds
+from pipeline.variables import BIOGEOCHEMISTRY, OCEAN, SURFACE, WAVES
 
 
 class Check(StrEnum):
@@ -58,24 +57,11 @@ OF_YESTERDAY = {Check.STALE, Check.JUMP, Check.LOCAL_JUMP, Check.PATTERN, Check.
 OF_FORECAST = {Check.FORECAST, Check.FORECAST_PATTERN}
 
 
-class Limit(Entry):
-    """A check of some variables, by which values it labels an input and by which it refuses it.
-
-    ``label``, ``refuse``: ``None`` where it never does. ``least``: True where small values are the bad ones.
-    ``units``: of the value; ``own units`` are the variable's. ``origin``: where the two thresholds come from.
-    """
+class Limit(Thresholds):
+    """A check of some variables of an input, with its thresholds; ``own units`` are the variable's."""
 
     check: Check
     variables: tuple[str, ...]
-    label: float | None = None
-    refuse: float | None = None
-    least: bool = False
-    units: str
-    origin: str = Field(min_length=20)
-
-    def passed(self, value: float, threshold: float | None) -> bool:
-        """Whether a value is on the bad side of a threshold."""
-        return threshold is not None and (value < threshold if self.least else value > threshold)
 
 
 _OCEAN, _SURFACE, _WAVES, _LIFE = (tuple(entry.name for entry in kind) for kind in (

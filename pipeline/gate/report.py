@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from enum import StrEnum
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.errors import InputRefused
+from pipeline.gate.thresholds import Outcome
 from pipeline.variables import Kind
-
-
-class Outcome(StrEnum):
-    """What becomes of an input."""
-
-    ACCEPT = "accept"
-    LABEL = "accept-degraded"
-    REFUSE = "refuse"
 
 
 class Finding(BaseModel):
@@ -89,12 +79,6 @@ class GateRefused(InputRefused):
 
     def __reduce__(self) -> tuple[object, ...]:
         return GateRefused, (self.finding, self.report, self._where, self.picture)
-
-
-def worst(findings: Iterable[Finding]) -> Outcome:
-    """What becomes of an input with these findings."""
-    outcomes = {finding.outcome for finding in findings}
-    return next((o for o in (Outcome.REFUSE, Outcome.LABEL) if o in outcomes), Outcome.ACCEPT)
 
 
 def of_refusal(refusal: InputRefused) -> Finding:

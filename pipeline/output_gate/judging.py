@@ -19,13 +19,13 @@ from pipeline.errors import ForecastRefused, Offence
 from pipeline.gate import picture
 from pipeline.gate.measures import Measured
 from pipeline.gate.report import Finding as Drawn
-from pipeline.gate.report import Outcome
 from pipeline.gate.scene import Scene
+from pipeline.gate.thresholds import Outcome, worst
 from pipeline.output_gate import season
 from pipeline.output_gate.bounds import channels_of, grid_of
 from pipeline.output_gate.laws import Figure, Law, Ruler
 from pipeline.output_gate.limits import LIMITS, Limit
-from pipeline.output_gate.report import Finding, Measure, Report, Seen, path, private_path, worst
+from pipeline.output_gate.report import Finding, Measure, Report, Seen, path, private_path
 from pipeline.store import ObjectRecord, Store, to_json
 from pipeline.systems import System
 from pipeline.variables import variable
@@ -127,10 +127,10 @@ class Judge:
             place = "" if channel.depth_m is None else f"at {channel.depth_m:g} m"
             made = self._measure(limit, subject, place, figure.value)
             before = self._worst.get(subject)
-            if before is None or _badness(limit, made.value) > _badness(limit, before.value):
+            if before is None or limit.badness(made.value) > limit.badness(before.value):
                 self._worst[subject] = made
             there = refused.get(subject)
-            worse = there is None or _badness(limit, made.value) > _badness(limit, there[0].value)
+            worse = there is None or limit.badness(made.value) > limit.badness(there[0].value)
             if limit.passed(made.value, limit.refuse) and worse:
                 refused[subject] = (_finding(limit, made, Outcome.REFUSE), figure)
         for finding, figure in refused.values():
@@ -138,11 +138,9 @@ class Judge:
             yield _Refusal(finding, row, values[row], ruler.before(row), figure.bad)
 
     def _measure(self, limit: Limit, subject: Subject, place: str, value: float) -> Measure:
-        nearest = limit.label if limit.label is not None else limit.refuse
-        assert nearest is not None
         law, array, field = subject
         return Measure(law=law, array=array, field=field, place=place, lead_day=self._lead_day,
-                       value=float(f"{value:.6g}"), threshold=nearest, units=_units(limit, field))  # fmt: skip
+                       value=float(f"{value:.6g}"), threshold=limit.nearest, units=_units(limit, field))  # fmt: skip
 
     def _label(self, measure: Measure) -> Finding | None:
         limit = self._limits[measure.law, measure.array, measure.field]
@@ -164,8 +162,8 @@ class Judge:
 
     def _report(self, findings: list[Finding]) -> Report:
         return Report(system=self._system.name, cycle=self._cycle.key, revision=self._revision,
-                      outcome=worst(findings), lead_days=self._lead_day, findings=tuple(findings),
-                      measures=tuple(self._worst.values()))  # fmt: skip
+                      outcome=worst(item.outcome for item in findings), lead_days=self._lead_day,
+                      findings=tuple(findings), measures=tuple(self._worst.values()))  # fmt: skip
 
     def _refused(self, refusals: list[_Refusal], needed: str, found: str) -> ForecastRefused:
         """Put the report and its pictures, and say it in a sentence."""
@@ -201,18 +199,12 @@ class Judge:
 
 
 def _finding(limit: Limit, measure: Measure, outcome: Outcome) -> Finding:
-    threshold = limit.refuse if outcome is Outcome.REFUSE else limit.label
-    assert threshold is not None
-    side = "at least" if limit.least else "at most"
+    threshold, needed = limit.needed(outcome, measure.units)
     return Finding(
         law=measure.law, outcome=outcome, array=measure.array, field=measure.field, place=measure.place,
         lead_day=measure.lead_day, value=measure.value, threshold=threshold, units=measure.units,
-        needed=f"{side} {threshold:g} {measure.units}", origin=limit.origin,
+        needed=needed, origin=limit.origin,
     )  # fmt: skip
-
-
-def _badness(limit: Limit, value: float) -> float:
-    return -value if limit.least else value
 
 
 def _units(limit: Limit, field: str) -> str:

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
+from pipeline.gate.thresholds import Thresholds
 from pipeline.output_gate.laws import Law
-from pipeline.variables import BIOGEOCHEMISTRY, OCEAN, Entry
+from pipeline.variables import BIOGEOCHEMISTRY, OCEAN
 
 
-class Limit(Entry):
-    """A law for some variables of one of the forecaster's arrays, by which values it labels and by which it refuses.
-
-    ``label``, ``refuse``: ``None`` where it never does. ``least``: True where small values are the bad ones.
-    ``units``: of the value; ``own`` are the variable's. ``origin``: where the two thresholds come from.
-    """
+class Limit(Thresholds):
+    """A law for some variables of one of the forecaster's arrays; ``own`` units are the variable's."""
 
     law: Law
     array: str
     variables: tuple[str, ...]
-    label: float | None = None
-    refuse: float | None = None
-    least: bool = False
-    units: str
-    origin: str = Field(min_length=20)
-
-    def passed(self, value: float, threshold: float | None) -> bool:
-        """Whether a value is on the bad side of a threshold."""
-        return threshold is not None and (value < threshold if self.least else value > threshold)
 
 
 _TRACERS, _CURRENTS, _HEIGHT = ("to", "so"), ("uo", "vo"), ("zos",)

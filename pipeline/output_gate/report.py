@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.cycle import Cycle
-from pipeline.gate.report import Outcome
+from pipeline.gate.thresholds import Outcome
 from pipeline.store import Store, parsed
 
 DOCUMENT = "physics.json"
@@ -81,12 +79,6 @@ class Report(BaseModel):
         """What readers are told, by the forecaster's array."""
         arrays = dict.fromkeys(item.array for item in self.findings)
         return {array: tuple(item.sentence for item in self.findings if item.array == array) for array in arrays}
-
-
-def worst(findings: Iterable[Finding]) -> Outcome:
-    """What becomes of a forecast with these findings."""
-    outcomes = {finding.outcome for finding in findings}
-    return next((o for o in (Outcome.REFUSE, Outcome.LABEL) if o in outcomes), Outcome.ACCEPT)
 
 
 def private_path(cycle: Cycle, revision: int) -> str:

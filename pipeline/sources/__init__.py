@@ -163,14 +163,19 @@ def in_order(ladder: Ladder, inputs: str | None, sources: Mapping[str, Source] =
     """A ladder's rungs as they are asked: where the operator names a place of files, those that read files first."""
     if inputs is None:
         return ladder.rungs
-    return tuple(sorted(ladder.rungs, key=lambda rung: not getattr(sources.get(rung.source), "reads_inputs", False)))
+    return tuple(sorted(ladder.rungs, key=lambda rung: not _reads_inputs(rung, sources)))
 
 
 def refuse_unread(system: System, inputs: str | None) -> None:
     """``UsageError`` where files are named for a system that reads none: they would be passed over in silence."""
     rungs = (rung for ladder in system.ladders for rung in ladder.rungs)
-    if inputs is not None and not any(getattr(SOURCES.get(rung.source), "reads_inputs", False) for rung in rungs):
+    if inputs is not None and not any(_reads_inputs(rung, SOURCES) for rung in rungs):
         raise UsageError(
             "a system that reads files", found=f"{system.name}, which reads none", where="--inputs",
             action="leave --inputs out, or name a system that is made from archives (--system)",
         )  # fmt: skip
+
+
+def _reads_inputs(rung: Rung, sources: Mapping[str, Source]) -> bool:
+    """Whether a rung's source reads the operator's own files."""
+    return bool(getattr(sources.get(rung.source), "reads_inputs", False))
