@@ -11,20 +11,24 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from flows import clock
+from flows import clock, validation
 from flows.progress import progress
 from flows.stages import code_version
 from models import backbone, checkpoint, ranks, recipes, training
 from models.backbone import Architecture
 from models.checkpoint import About, Checkpoint
+from models.engine import Engine
+from models.forecaster import load
 from models.heads import DownscalingArchitecture, StateHeadArchitecture, Window
 from models.normalisation import Transform
 from models.plans import Keeping, Plan, Report
+from models.ranks import Ranks
 from models.recipes import Recipe
 from pipeline import channels, systems
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
 from pipeline.training import archive as archives
+from pipeline.training import archive_check
 from pipeline.training.archive_contract import Contract
 from pipeline.training.training_archive import TrainingArchive
 from pipeline.variables import Variable, variable
@@ -47,7 +51,10 @@ HELD_GIB = 4.0
 
 
 class Asked(NamedTuple):
-    """What an operator asked for. ``part``: of ``PARTS``; ``changes``: ``name=value`` of recipe or architecture."""
+    """What an operator asked for. ``part``: of ``PARTS``; ``changes``: ``name=value`` of recipe or architecture.
+
+    ``trust_archive``: its days are not looked at before they are trained on.
+    """
 
     part: str
     preset: str
@@ -57,6 +64,7 @@ class Asked(NamedTuple):
     validate_until: str | None = None
     device: str = "auto"
     every: int = 200
+    trust_archive: bool = False
 
 
 def archive(
@@ -84,13 +92,37 @@ def train(archive_path: str, out: Path, asked: Asked, system: str | None) -> Non
         recipe = recipe_of(asked)
         days = TrainingArchive(archive_path, None if system is None else systems.system(system), recipe.forcing_policy)
         plan = plan_of(days, asked, recipe)
+        judged_on = validation.starts(days, plan)
+        if not asked.trust_archive:
+            look_through(days, plan, mine)
         folder = out.with_name(f"{out.name}.training")
         keeping = Keeping(folder, asked.every)
         with _shown(folder / "curves", recipe, mine.first) as report:
             trained = training.train(days, plan, report, int(HELD_GIB * 2**30), mine, keeping)
         if mine.first:
             digest = checkpoint.save(out, trained.suite, trained.card)
+            if judged_on:
+                digest = _judged(out, days, plan, judged_on, str(mine.device))
             progress().say(f'{out}: CheckpointPin(folder="{out.name}", sha256="{digest}")')
+
+
+def look_through(days: TrainingArchive, plan: Plan, mine: Ranks) -> None:
+    """``InputRefused`` where a day that the plan needs is not as it was written or has gaps in its ocean.
+
+    Each process looks at its share of the days, and all are refused together.
+    """
+    arrays = [name for name in ("ocean", "forcing", *plan.heads) if name in days.channels]
+    spans = [(plan.span[0], days.fit[1] if plan.span[1] is None else plan.span[1])]
+    spans += [] if plan.validation is None else [plan.validation]
+    share = archive_check.Share(mine.rank, mine.world, max(1, Settings().threads // mine.world))
+    archive_check.refuse(days, mine.gathered(archive_check.wrong(days, arrays, spans, share)))
+
+
+def _judged(out: Path, days: TrainingArchive, plan: Plan, starts: list[int], device: str) -> str:
+    """Put how the saved checkpoint does on the validation days onto its card and show it; the digest it has now."""
+    found = validation.scored(days, load(out, engine=Engine(device=device)), starts, plan.recipe.validation_lead)
+    validation.show(found, len(starts))
+    return checkpoint.add_scores(out, validation.named(found))
 
 
 @contextmanager

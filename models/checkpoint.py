@@ -37,8 +37,9 @@ class Entry(BaseModel):
 class About(Entry):
     """What people must know of a model. ``trained_on``: in words, what ocean it has seen; ``created``: a date.
 
-    ``recipe`` (every training option, as JSON) and ``seed`` are filled in by training. ``scores``: by name, on held-out
-    days, which whoever scores the model adds (``scored``).
+    ``recipe`` (every training option, as JSON) and ``seed`` are filled in by training. ``scores``: root mean square
+    errors on days it was not trained on, where training was given some, in the units products have: "ocean to day 5"
+    of the array's variable over all its depths and starts; the same name and "persistence": that of no change at all.
     """
 
     name: str
@@ -154,6 +155,15 @@ def load(folder: Path, sha256: str | None = None) -> Checkpoint:
 def scored(card: Card, scores: dict[str, float]) -> Card:
     """The card with these scores on it: to be saved again with its networks."""
     return card.model_copy(update={"about": card.about.model_copy(update={"scores": scores})})
+
+
+def add_scores(folder: Path, scores: dict[str, float]) -> str:
+    """Write scores onto the card of a saved checkpoint, whose weights stay as they are; the folder's new digest."""
+    text = scored(_card(folder), scores).model_dump_json(indent=1) + "\n"
+    unfinished = folder / f"{CARD}.new"
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.rename(folder / CARD)
+    return digest(folder)
 
 
 def digest(folder: Path) -> str:

@@ -41,6 +41,14 @@ class Ranks(NamedTuple):
         distributed.all_reduce(total)
         return float(total) / self.world
 
+    def gathered(self, sentences: list[str]) -> list[str]:
+        """What every process has to say, in their order; each gets all of it."""
+        if self.world == 1:
+            return sentences
+        said: list[list[str]] = [[] for _ in range(self.world)]
+        distributed.all_gather_object(said, sentences)
+        return [sentence for one in said for sentence in one]
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.world > 1:

@@ -146,7 +146,8 @@ class Pooled:
         """Whole rollouts of the ocean; one day of the heads."""
         if self.name == "tuning":
             return rollouts(reader, self.plan)
-        return [_example(reader, start, 1, self.kinds, self.truths) for start in _spread(reader, 1, self.plan)]
+        starts = evenly(reader, 1, self.plan.recipe.validation_starts)
+        return [_example(reader, start, 1, self.kinds, self.truths) for start in starts]
 
     def state(self) -> Any:
         """See ``RolloutPool.state``."""
@@ -175,7 +176,7 @@ def pairs(reader: Reader, days: Sequence[int], steps: int) -> Batch:
 def rollouts(reader: Reader, plan: Plan) -> list[Batch]:
     """Rollouts of the ocean over the recipe's validation lead, from starts spread evenly over the reader's days."""
     lead = plan.recipe.validation_lead
-    return [pairs(reader, [start], lead) for start in _spread(reader, lead, plan)]
+    return [pairs(reader, [start], lead) for start in evenly(reader, lead, plan.recipe.validation_starts)]
 
 
 def _example(reader: Reader, start: int, steps: int, kinds: tuple[str, ...], truths: tuple[str, ...]) -> Batch:
@@ -187,7 +188,8 @@ def _example(reader: Reader, start: int, steps: int, kinds: tuple[str, ...], tru
     )
 
 
-def _spread(reader: Reader, lead: int, plan: Plan) -> list[int]:
+def evenly(reader: Reader, lead: int, count: int) -> list[int]:
+    """Up to ``count`` starts with ``lead`` days after them, spread evenly over the reader's days."""
     starts = reader.starts(lead)
-    wanted = min(plan.recipe.validation_starts, starts.size)
+    wanted = min(count, starts.size)
     return [int(starts[place]) for place in np.unique(np.linspace(0, starts.size - 1, wanted).round().astype(int))]

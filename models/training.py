@@ -49,6 +49,8 @@ def train(days: TrainingDays, plan: Plan, report: Report = lambda progress: None
         run.through(state if state is not None and state["course"] is not None else None)
         state = None
     trained.suite.to("cpu").eval().requires_grad_(False)
+    if ranks.device.type == "cuda":
+        torch.cuda.empty_cache()  # so that what was trained can be run beside this process, or by it
     return trained
 
 

@@ -17,8 +17,9 @@ import xarray as xr
 from pipeline import forcing, truth
 from pipeline.earth import landmask, mask_making
 from pipeline.errors import InputRefused, InputUnavailable, UsageError
-from pipeline.training import archive, archive_statistics
+from pipeline.training import archive, archive_check, archive_statistics
 from pipeline.training import archive_layout as layout
+from pipeline.training.archive_days import shard_sha256
 from pipeline.training.training_archive import TrainingArchive
 from pipeline.variables import Kind, variable
 
@@ -261,9 +262,34 @@ def test_the_manifest_has_every_shard_and_finds_the_one_that_was_changed(built, 
     assert list(manifest["days"]) == ["2023-01-01", "2023-01-02", "2023-01-04"]
     shard = out / "waves" / "c" / "3" / "0" / "0" / "0"
     assert manifest["days"]["2023-01-04"]["waves"] == hashlib.sha256(shard.read_bytes()).hexdigest()
-    assert archive.damaged(str(out)) == []
+    assert wrong(out) == []
     layout.member(layout.existing(str(out)), "waves")[3, 0, 2, 2] = 99.0
-    assert archive.damaged(str(out)) == ["waves of 2023-01-04"]
+    assert wrong(out) == ["waves of 2023-01-04: other values than were written, in any of its channels"]
+
+
+def wrong(out) -> list[str]:
+    """What the archive's check finds in its fitted days, which two processes with two threads share."""
+    days = TrainingArchive(str(out), SEA)
+    shares = [archive_check.Share(number, 2, 2) for number in (0, 1)]
+    return [said for share in shares for said in archive_check.wrong(days, SEA_ARRAYS, [(0, 3)], share)]
+
+
+def test_what_the_statistics_are_not_of_is_held_against_the_land_and_the_place_is_named(built, tmp_path):
+    """A gap that was written with its digest: the bytes are as they were written."""
+    out = copied(built, tmp_path)
+    group = layout.existing(str(out))
+    waves, digests = layout.member(group, "waves"), layout.member(group, "sha256")
+    row, column = np.argwhere(np.isfinite(waves[1, 2]))[0]
+    waves[1, 2, row, column] = np.nan
+    statistics = layout.attribute(group, "statistics")
+    digests[1, 2] = np.frombuffer(shard_sha256(str(out), "waves", 1), dtype=np.uint8)
+    with pytest.raises(UsageError, match="statistics of the days it holds from 2023-01-01 to 2023-01-04"):
+        TrainingArchive(str(out), SEA)
+    statistics["made_of"] = hashlib.sha256(np.asarray(digests[:4]).tobytes()).hexdigest()
+    group.attrs["statistics"] = statistics
+    (said,) = wrong(out)
+    place = f"row {row}, column {column} ({SEA.grid.latitude[row]:.3f} N"
+    assert said.startswith(f"waves of 2023-01-02: no value on ocean in 1 place, the first mwd in {place}")
 
 
 def test_an_archive_tells_what_it_is_of_without_any_system(built):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from tensorboardX.proto.event_pb2 import Event
 
 from flows import training
 from models import checkpoint
+from models.errors import TrainingError
 from models.forecaster import load
 from pipeline import computing
 from pipeline.earth import landmask
-from pipeline.errors import UsageError
+from pipeline.errors import InputRefused, UsageError
 from pipeline.systems import AGULHAS, TWIN
-from pipeline.training import archive, archive_layout, archive_statistics
+from pipeline.training import archive, archive_check, archive_layout, archive_statistics
 from pipeline.training.archive_contract import contract_of
 from pipeline.training.training_archive import TrainingArchive
 
@@ -78,10 +80,24 @@ def test_a_backbone_is_trained_by_the_command_goes_on_and_rolls_out(archived, tm
     training.train(archived, out, asked, "agulhas")
     assert checkpoint.digest(out) == first
     days = TrainingArchive(archived)
+    assert card.about.scores == by_hand(days, load(out))
     rolled = list(load(out).roll_out({"ocean": days.ocean(0)}, days.forcing(0, 3)))
     assert [bool(np.array_equal(np.isnan(day["ocean"]), np.isnan(days.ocean(0)))) for day in rolled] == [True] * 3
     tags = [tag for tag, _ in scalars(tmp_path / "model.training" / "curves")]
     assert [tags.count(name) for name in ("pretraining/loss", "tuning/rate", "tuning/validation")] == [6, 4, 2]
+
+
+def by_hand(days: TrainingArchive, model) -> dict[str, float]:
+    """Errors of forecasts from the one start that has two validation days after it, the tenth day."""
+    begin, weights, found = days.ocean(9).astype(np.float64), days.contract.grids["ocean"].areas_m2, {}
+    for lead, day in enumerate(model.roll_out({"ocean": days.ocean(9)}, days.forcing(9, 2)), start=1):
+        truth = days.ocean(9 + lead)
+        for row, name in enumerate(("uo", "vo")):
+            for who, forecast in (("", day["ocean"]), (" persistence", begin)):
+                error = np.nansum((forecast[row] - truth[row].astype(np.float64)) ** 2 * weights)
+                mean = error / weights[np.isfinite(truth[row])].sum()
+                found[f"ocean {name} day {lead}{who}"] = pytest.approx(np.sqrt(mean), rel=1e-4)
+    return found
 
 
 def scalars(folder: Path) -> list[tuple[str, int]]:
@@ -109,6 +125,62 @@ def test_what_cannot_be_trained_is_said_before_anything_is(archived, tmp_path, c
         training.train(archived, tmp_path / "model", asked, None)
     with pytest.raises(UsageError, match="an archive with system 'twin'"):
         TrainingArchive(archived, TWIN)
+
+
+FIT_DAY, VALIDATION_DAY = 4, 10
+"""Of the archive: 2002-01-05, which statistics are of, and 2002-01-11, which judges."""
+
+
+def asked_of(**changed) -> training.Asked:
+    """A small run of the backbone, judged on the last three days."""
+    small = {"part": "backbone", "preset": "agulhas", "changes": SMALL, "validate_until": "2002-01-12"}
+    return training.Asked(**{**small, "device": "cpu", **changed})
+
+
+def hole(out: Path, day: int) -> None:
+    """A day rewritten with a cell of the ocean missing."""
+    ocean = archive_layout.member(archive_layout.existing(str(out)), "ocean")
+    ocean[day, 1, 9, 33] = np.nan
+
+
+def flip(out: Path, day: int) -> None:
+    """One bit of a day's bytes."""
+    path = out / "ocean" / "c" / str(day) / "0" / "0" / "0"
+    content = bytearray(path.read_bytes())
+    content[300] ^= 1
+    path.write_bytes(content)
+
+
+def forget(out: Path, day: int) -> None:
+    """A statistic is removed."""
+    shutil.rmtree(out / "ocean_changes")
+
+
+PLACE = r"in 1 place, the first vo@0 in row 9, column 33 \(-37.875 N, 23.125 E\)"
+
+
+@pytest.mark.parametrize(("spoil", "day", "said"), [
+    (hole, FIT_DAY, f"ocean of 2002-01-05: no value on ocean {PLACE}"),
+    (hole, VALIDATION_DAY, f"ocean of 2002-01-11: no value on ocean {PLACE}"),
+    (flip, FIT_DAY, "ocean of 2002-01-05: (other values|bytes)"), (forget, FIT_DAY, "the statistic ocean_changes"),
+])  # fmt: skip
+def test_an_archive_that_was_altered_is_refused_before_the_first_step(archived, tmp_path, spoil, day, said):
+    out = Path(shutil.copytree(archived, tmp_path / "days.zarr"))
+    spoil(out, day)
+    with pytest.raises((InputRefused, UsageError), match=said):
+        training.train(str(out), tmp_path / "model", asked_of(), None)
+    assert [path.name for path in tmp_path.iterdir()] == ["days.zarr"], "nothing was begun"
+
+
+def test_days_that_are_trusted_are_not_looked_at(archived, tmp_path, monkeypatch):
+    monkeypatch.setattr(archive_check, "wrong", lambda *given: pytest.fail("looked at"))
+    with pytest.raises(pytest.fail.Exception, match="looked at"):
+        training.train(archived, tmp_path / "model", asked_of(), None)
+    with pytest.raises(TrainingError, match="14 days in a row"):
+        training.train(archived, tmp_path / "model", asked_of(changes=("validation_lead=13",)), None)
+    steps = tuple(f"{stage}_steps=0" for stage in ("pretraining", "tuning"))
+    training.train(archived, tmp_path / "model", asked_of(changes=(*SMALL, *steps), trust_archive=True), None)
+    assert (tmp_path / "model" / "card.json").is_file()
 
 
 @pytest.mark.server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,11 @@ def test_two_processes_go_down_the_curve_of_one(folder: Path) -> None:
     for place, line in one.items():
         assert two[place]["loss"] == pytest.approx(line["loss"], rel=1e-4), place
         assert two[place]["gradient"] == pytest.approx(line["gradient"], rel=1e-3), place
+
+
+def test_what_each_process_has_to_say_is_heard_by_all_in_their_order(folder: Path) -> None:
+    assert json.loads((folder / "whole.said").read_text()) == ["0 of 2", "1 of 2", "and last"]
+    assert json.loads((folder / "alone.said").read_text()) == ["0 of 1"]
 
 
 def test_only_the_newest_whole_state_is_kept(folder: Path) -> None:

@@ -57,7 +57,9 @@ def work(folder: Path, name: str, recipe: Recipe, last: tuple[str, int] | None) 
                 signal.pause()
 
         trained = training.train(days, plan(recipe), report, 0, mine, Keeping(folder / name, 3))
+        said = mine.gathered([f"{mine.rank} of {mine.world}", *["and last"] * mine.rank])
         if mine.first:
+            (folder / f"{name}.said").write_text(json.dumps(said))
             torch.save(trained.suite.state_dict(), folder / f"{name}.pt")
 
 

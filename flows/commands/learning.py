@@ -48,6 +48,8 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
     every: Annotated[int, typer.Option(min=1, help="Steps between two states that a killed run goes on from.")] = 200,
     seed: Annotated[int, typer.Option(help="Of the weights and of the order of days.")] = 0,
+    trust_archive: Annotated[bool, typer.Option(
+        "--trust-archive", help="Train without comparing the archive's days with their digests first.")] = False,
     debug: Debug = False,
 ) -> None:  # fmt: skip
     """Train a checkpoint: the same command goes on with a run that was killed.
@@ -57,5 +59,6 @@ def train(
     with sentences(debug):
         from flows import training
 
-        asked = training.Asked(part, preset, seed, tuple(changes or ()), backbone, validate_until, device, every)
+        asked = training.Asked(part, preset, seed, tuple(changes or ()), backbone, validate_until, device, every,
+                               trust_archive)  # fmt: skip
         training.train(archive_path, out, asked, system)

@@ -25,7 +25,7 @@ from pipeline.errors import InputUnavailable
 from pipeline.systems import System
 from pipeline.training import archive_contract, archive_statistics
 from pipeline.training import archive_layout as layout
-from pipeline.training.archive_days import Outcome, Task, archive_day, shard_sha256
+from pipeline.training.archive_days import Outcome, Task, archive_day
 
 Progress = Callable[[int, int, str], None]
 """Called after each day with the days done, the days to do, and a sentence about the day."""
@@ -125,18 +125,6 @@ def write_manifest(out: str) -> None:
     unfinished = manifest_path(out).with_suffix(".new")
     unfinished.write_text(text + "\n", encoding="utf-8")
     unfinished.rename(manifest_path(out))
-
-
-def damaged(out: str) -> list[str]:
-    """The shards that are not the bytes that were written, as ``array of date``: reads all of the archive."""
-    group = layout.existing(out)
-    digests, first = np.asarray(layout.member(group, "sha256")[:]), layout.first_day(group)
-    return [
-        f"{name} of {first + timedelta(days=int(day))}"
-        for day in _held(group)
-        for number, name in enumerate(layout.attribute(group, "arrays"))
-        if shard_sha256(out, name, int(day)) != bytes(digests[day, number])
-    ]
 
 
 def _held(group: zarr.Group) -> list[int]:

@@ -58,19 +58,12 @@ def finish(out: str, fit: tuple[date, date], scheduler: str | None, threads: int
     An archive with fewer than two of them has no statistics: it cannot be trained on.
     """
     group = layout.existing(out)
-    days, held = _days(group, fit), np.asarray(layout.member(group, "held")[:]) == layout.HELD
-    chosen = [int(day) for day in days if held[day]]
+    days = _days(group, fit)
+    chosen = _chosen(group, days)
     if len(chosen) < 2:
         group.attrs["statistics"] = None
         return
-    digests = np.asarray(layout.member(group, "sha256")[chosen[0] : chosen[-1] + 1])
-    made_of = hashlib.sha256(digests.tobytes()).hexdigest()
-    said: dict[str, Any] = {
-        "fit": [str(day) for day in fit],
-        "days": len(chosen),
-        "harmonics": _harmonics(days),
-        "made_of": made_of,
-    }
+    said = _said(group, fit, days, chosen)
     if layout.attribute(group, "statistics") == said:
         return
     group.attrs["statistics"] = None
@@ -84,10 +77,29 @@ def finish(out: str, fit: tuple[date, date], scheduler: str | None, threads: int
     group.attrs["statistics"] = said
 
 
+def _chosen(group: zarr.Group, days: range) -> list[int]:
+    held = np.asarray(layout.member(group, "held")[:]) == layout.HELD
+    return [int(day) for day in days if held[day]]
+
+
+def _said(group: zarr.Group, fit: tuple[date, date], days: range, chosen: list[int]) -> dict[str, Any]:
+    """What statistics of these days say they are of: to the byte, by the digests that the days were written with."""
+    digests = np.asarray(layout.member(group, "sha256")[chosen[0] : chosen[-1] + 1])
+    made_of = hashlib.sha256(digests.tobytes()).hexdigest()
+    return {"fit": [str(day) for day in fit], "days": len(chosen), "harmonics": _harmonics(days), "made_of": made_of}
+
+
 def check(group: zarr.Group, path: str) -> None:
-    """``UsageError`` unless every statistic is there, finite on ocean, and of the archive's channels."""
-    if layout.attribute(group, "statistics") is None:
+    """``UsageError`` unless every statistic is there, finite on ocean, of the archive's channels and present days."""
+    said = layout.attribute(group, "statistics")
+    if said is None:
         raise _missing("its statistics", "none", path)
+    first, last = (date.fromisoformat(day) for day in said["fit"])
+    days = _days(group, (first, last))
+    chosen = _chosen(group, days)
+    if len(chosen) < 2 or _said(group, (first, last), days, chosen) != said:
+        raise _missing(f"statistics of the days it holds from {first} to {last}",
+                       "those of other days: some were written or lost after they were measured", path)  # fmt: skip
     contract = archive_contract.read(group, path)
     for name in (name for name in MEASURED if name in contract.channels):
         for kind in ("average", "squares", "changes", "climatology", "mean", "spread", "change"):
@@ -124,6 +136,9 @@ def measured(out: str, name: str, number: int, days: list[int], harmonics: int) 
         values = np.where(ocean, np.asarray(array[day, number], dtype=np.float64), np.nan)
         if not np.isfinite(values[ocean]).all():
             raise InputRefused(f"a value of {label} in every ocean cell", found="NaN", where=f"{out}, {when}",
+                               action="build that day again", field=label)  # fmt: skip
+        if np.isfinite(np.asarray(array[day, number])[~ocean]).any():
+            raise InputRefused(f"no value of {label} on land", found="one", where=f"{out}, {when}",
                                action="build that day again", field=label)  # fmt: skip
         sums[0] += values
         sums[1] += values**2
