@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.objects.bucket import Bucket
+from pipeline.objects.bucket import Bucket, Place
 from pipeline.objects.folder import Folder
 from pipeline.settings import Settings
 
@@ -52,6 +52,7 @@ class _Backend(Protocol):
     def swap(self, path: str, data: bytes, version: str) -> bool: ...
     def size(self, path: str) -> int | None: ...
     def objects(self, prefix: str) -> list[tuple[str, int]]: ...
+    def stamps(self, prefix: str) -> dict[str, str | datetime]: ...
     def folders(self, prefix: str, after: str = "") -> list[str]: ...
     def delete(self, prefix: str) -> None: ...
     def leftovers(self, before: datetime) -> list[tuple[str, int]]: ...
@@ -94,6 +95,11 @@ class Store:
     def web_address(self, path: str) -> str | None:
         """What a browser opens the object by; ``None`` for a folder, which only a server makes readable."""
         return self._backend.web_address(_relative(path)) if isinstance(self._backend, Bucket) else None
+
+    @property
+    def place(self) -> Place | None:
+        """Where it is on S3, for other clients than ours; ``None`` where it is not there."""
+        return self._backend.place if isinstance(self._backend, Bucket) else None
 
     def find(self, path: str) -> Versioned | None:
         """Content and version of an object, or ``None`` where there is none."""
@@ -154,6 +160,10 @@ class Store:
     def objects(self, prefix: str) -> list[tuple[str, int]]:
         """Path and bytes of every object under a prefix (a folder), sorted by path."""
         return self._backend.objects(_relative(prefix))
+
+    def stamps(self, prefix: str) -> dict[str, str | datetime]:
+        """What tells, without reading it, that an object was not changed: its ETag on S3, a file's last change."""
+        return self._backend.stamps(_relative(prefix))
 
     def folders(self, prefix: str, after: str = "") -> list[str]:
         """Names directly under a prefix that have objects beneath them, sorted: those from ``after`` on."""

@@ -37,6 +37,7 @@ HOMES = {
     "botocore": ("pipeline/objects/", "pipeline/sources/"),
     "xarray": ("pipeline/",),
     "dask": ("pipeline/",),
+    "icechunk": ("pipeline/readers/repository.py",),
     "zarr": ("pipeline/",),
     "matplotlib": ("pipeline/report.py", "pipeline/drawing.py", "pipeline/gate/picture.py"),
 }

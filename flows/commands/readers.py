@@ -1,4 +1,4 @@
-"""Commands for those who read forecasts: prove that one is whole, take it home in another format."""
+"""Commands for those who read forecasts: prove that one is whole, take it home in another format, gather them all."""
 
 from __future__ import annotations
 
@@ -83,6 +83,27 @@ def export(
 
         found = readers.found(where, system, cycle, store, own_keys=own_keys)
         readers.export(found, product, layout, out, readers.subset(variables, box, depths, leads))
+
+
+def collect(
+    out: Annotated[
+        str, typer.Option("--out", help="The archive: a folder or s3://bucket/prefix, one for a system.", metavar="URL")
+    ],
+    where: Annotated[
+        str, typer.Argument(metavar="[WHERE]", help="A store or a system in it (s3://, a folder); else GOMS_STORE.")
+    ] = "",
+    system: OneOf = None,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Keep the values themselves; else where they are published.")
+    ] = False,
+    own_keys: OwnKeys = False,
+    debug: Debug = False,
+) -> None:
+    """All published forecasts as one archive (Icechunk): new ones are taken, withdrawn ones marked; run it daily."""
+    with sentences(debug):
+        from flows import collecting
+
+        collecting.collect(where, out, system, copy=copy, own_keys=own_keys)
 
 
 def view(

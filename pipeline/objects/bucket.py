@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import botocore.session
@@ -34,6 +34,15 @@ RACES = 20
 _LOADER = create_loader()  # S3's description is large: it is read once a process, not once a store
 
 Answer = TypeVar("Answer")
+
+
+class Place(NamedTuple):
+    """Where objects lie on S3, for other clients than ours; ``region``: none where none is configured."""
+
+    endpoint: str
+    region: str | None
+    bucket: str
+    prefix: str
 
 
 class Bucket:
@@ -75,6 +84,13 @@ class Bucket:
     def web_address(self, path: str) -> str:
         """What a browser opens an object by: the endpoint, the bucket and the key."""
         return f"{str(self._client.meta.endpoint_url).rstrip('/')}/{self.bucket}/{quote(self._key(path))}"
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+        named = self._client.meta.region_name
+        return Place(str(self._client.meta.endpoint_url).rstrip("/"), None if named == "aws-global" else named,
+                     self.bucket, self.prefix)  # fmt: skip
 
     def find(self, path: str) -> tuple[bytes, str] | None:
         """Content and ETag of an object, or ``None``."""
@@ -129,6 +145,11 @@ class Bucket:
         cut = len(self._key("")) if self.prefix else 0
         pages = self._pages(prefix)
         return sorted((item["Key"][cut:], item["Size"]) for page in pages for item in page.get("Contents", ()))
+
+    def stamps(self, prefix: str) -> dict[str, str | datetime]:
+        """The ETag of every object under a prefix."""
+        cut = len(self._key("")) if self.prefix else 0
+        return {item["Key"][cut:]: item["ETag"] for page in self._pages(prefix) for item in page.get("Contents", ())}
 
     def folders(self, prefix: str, after: str = "") -> list[str]:
         """Names directly under a prefix that have objects beneath them: those from ``after`` on."""

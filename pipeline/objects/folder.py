@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import math
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.errors import StoreError
@@ -111,6 +112,14 @@ class Folder:
                     with suppress(FileNotFoundError):  # removed by somebody since it was listed
                         found.append((file.relative_to(self.root).as_posix(), file.stat().st_size))
         return sorted(found)
+
+    def stamps(self, prefix: str) -> dict[str, str | datetime]:
+        """The time of every file's last change, in whole seconds, rounded up: as coarsely as others keep it."""
+        found = dict[str, str | datetime]()
+        for path, _ in self.objects(prefix):
+            with suppress(FileNotFoundError):
+                found[path] = datetime.fromtimestamp(math.ceil((self.root / path).stat().st_mtime), UTC)
+        return found
 
     def folders(self, prefix: str, after: str = "") -> list[str]:
         """Names of the folders directly under a prefix, sorted: those from ``after`` on."""

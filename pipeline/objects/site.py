@@ -61,6 +61,10 @@ class Site:
         """Refuses: a web server does not say what there is."""
         self._unlisted(prefix)
 
+    def stamps(self, prefix: str) -> dict[str, str | datetime]:
+        """Refuses: a web server does not say what there is."""
+        self._unlisted(prefix)
+
     def folders(self, prefix: str, after: str = "") -> list[str]:
         """Refuses: a web server does not say what there is."""
         self._unlisted(prefix)

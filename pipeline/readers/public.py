@@ -91,6 +91,31 @@ def find(
     return Published(store, prefix, found.data)
 
 
+def every_cycle(
+    where: str | Path, *, system: str | None = None, signed: bool = False
+) -> tuple[Store, str, dict[str, str]]:  # fmt: skip
+    """A store, the folder of a system's cycles in it, and of each cycle, by its key, where its newest edition is.
+
+    ``where``: a store, or a system in it. What is unfinished or was withdrawn is not among them. ``StoreError`` where
+    nothing is published, where nobody may list, or where the store does not answer.
+    """
+    found = find(where, system=system, signed=signed)
+    root, there, _ = found.prefix.rpartition("cycles/")
+    if not there:
+        raise UsageError(
+            "a store, or a system in it", found="one edition", where=str(where), action="name the store it lies in"
+        )
+    newest = {}
+    for key in found.store.folders(f"{root}cycles"):
+        names = found.store.folders(f"{root}cycles/{key}")
+        for number in sorted((int(name[1:]) for name in names if re.fullmatch(r"r\d+", name)), reverse=True):
+            prefix = f"{root}cycles/{key}/r{number}"
+            if found.store.exists(f"{prefix}/{MANIFEST}"):
+                newest[key] = prefix
+                break
+    return found.store, f"{root}cycles", newest
+
+
 def _public(uri: str, signed: bool) -> Public:
     return Public(uri, signed=signed)
 
