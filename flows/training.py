@@ -114,6 +114,9 @@ def look_through(days: TrainingArchive, plan: Plan, mine: Ranks) -> None:
     arrays = [name for name in ("ocean", "forcing", *plan.heads) if name in days.channels]
     spans = [(plan.span[0], days.fit[1] if plan.span[1] is None else plan.span[1])]
     spans += [] if plan.validation is None else [plan.validation]
+    if mine.first:
+        count = sum(last - first + 1 for first, last in spans)
+        progress().say(f"comparing {count} days of {days.path} with their digests (--trust-archive leaves that out)")
     share = archive_check.Share(mine.rank, mine.world, max(1, Settings().threads // mine.world))
     archive_check.refuse(days, mine.gathered(archive_check.wrong(days, arrays, spans, share)))
 

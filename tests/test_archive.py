@@ -322,6 +322,8 @@ def test_other_channels_in_another_order_are_refused_by_name(built, tmp_path):
     group.attrs["contract"] = contract
     with pytest.raises(UsageError, match=r"channels ocean\[0\] = to@0 of 61; found to@6 of 61"):
         TrainingArchive(str(out), SEA)
+    with pytest.raises(UsageError, match=r"channels ocean\[0\] = to@6 of 61; found to@0 of 61; in .*/ocean;"):
+        TrainingArchive(str(out))
 
 
 def test_an_archive_without_a_statistic_is_refused_until_it_is_finished(built, files, tmp_path):

@@ -22,6 +22,7 @@ from pipeline.systems import AGULHAS, TWIN
 from pipeline.training import archive, archive_check, archive_layout, archive_statistics
 from pipeline.training.archive_contract import contract_of
 from pipeline.training.training_archive import TrainingArchive
+from tests.benchmarks import options
 
 FIRST = date(2002, 1, 1)
 SMALL = ("encoder_dim=16", "decoder_dim=16", "encoder_depth=1", "decoder_depth=1", "pretraining_steps=6",
@@ -181,6 +182,14 @@ def test_days_that_are_trusted_are_not_looked_at(archived, tmp_path, monkeypatch
     steps = tuple(f"{stage}_steps=0" for stage in ("pretraining", "tuning"))
     training.train(archived, tmp_path / "model", asked_of(changes=(*SMALL, *steps), trust_archive=True), None)
     assert (tmp_path / "model" / "card.json").is_file()
+
+
+def test_every_option_that_is_compared_changes_the_recipe_or_the_network(archived):
+    contract = TrainingArchive(archived).contract
+    usual = asked_of(changes=())
+    made = {(training.recipe_of(asked), training.fitted(asked, contract)) for asked in
+            (usual._replace(changes=changes) for _, changes in options.OPTIONS.values())}  # fmt: skip
+    assert len(made) == len(options.OPTIONS)
 
 
 @pytest.mark.server

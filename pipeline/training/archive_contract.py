@@ -94,6 +94,19 @@ def check_same(found: Contract, wanted: Contract, path: str) -> None:
             )  # fmt: skip
 
 
+def check_arrays(group: zarr.Group, contract: Contract, path: str) -> None:
+    """``UsageError`` unless each array has the channels and the grid that the contract says, and says so itself."""
+    for name, labels in contract.channels.items():
+        array = group.get(name)
+        wanted = (len(labels), *contract.grids[name].shape)
+        if not isinstance(array, zarr.Array) or array.shape[1:] != wanted:
+            found = "none" if array is None else f"{getattr(array, 'shape', ())[1:]}"
+            raise UsageError(f"an array {name} of {wanted} for each day", found=found, where=path,
+                             action="restore the archive, or build it anew")  # fmt: skip
+        own: Any = array.attrs.get("channels")
+        check_labels(tuple(own or ()), labels, name, f"{path}/{name}")
+
+
 def check_labels(found: tuple[str, ...], wanted: tuple[str, ...], what: str, where: str) -> None:
     """``UsageError`` unless the labels are the wanted ones in the same order."""
     if found != wanted:

@@ -36,6 +36,7 @@ class TrainingArchive:
         self.channels = dict(self.contract.channels)
         if system is not None:
             archive_contract.check_same(self.contract, contract_of(system, tuple(self.channels)), path)
+        archive_contract.check_arrays(self._group, self.contract, path)
         archive_statistics.check(self._group, path)
         self.forcing_policy: ForcingPolicy = forcing_policy or self.contract.forcing_policy
         self.held: NDArray[np.bool_] = np.asarray(layout.member(self._group, "held")[:]) == layout.HELD
