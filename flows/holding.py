@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from flows.clock import now
-from pipeline.cycle import Cycle
 from pipeline.errors import CycleHeld, StoreError
 from pipeline.record import lock
-from pipeline.record.lock import Held, Lease
+from pipeline.record.lock import Held, Lease, Owned
 from pipeline.store import Put, Store, to_json
 
 BEATS_PER_LEASE = 3
@@ -84,7 +83,7 @@ def opened(uri: str) -> Store:
 
 
 @contextmanager
-def holding(store: Store, cycle: Cycle, lease_seconds: float) -> Iterator[Held]:
+def holding(store: Store, cycle: Owned, lease_seconds: float) -> Iterator[Held]:
     """Hold a cycle with a heartbeat; ``CycleHeld`` (exit 7) names who holds it otherwise.
 
     A holder that was a process of this machine and is no more is not waited for.
@@ -115,7 +114,7 @@ def this_person() -> str:
     return f"{name} at {socket.gethostname()}"
 
 
-def free_if_dead(store: Store, cycle: Cycle) -> bool:
+def free_if_dead(store: Store, cycle: Owned) -> bool:
     """Release a cycle whose holder was a process of this machine that has ended: whether it was so."""
     found = store.find(lock.path(cycle))
     if found is None:

@@ -101,6 +101,8 @@ def verification(
     runlog.begin()
     try:
         return scoring.score_all(system, tuple(leads or ()), inputs, store, seed)
+    except CycleHeld as error:
+        return Completed(name=HELD, message=str(error))
     except (GomsError, ModelError) as error:
         return Failed(message=str(error))
 

@@ -17,7 +17,7 @@ from rich.markup import escape
 from flows import artifacts, clock, stages
 from flows.progress import progress
 from flows.stages import Run
-from flows.verification import Scored
+from flows.verification import Scored, alone
 from pipeline import publish, systems, truth, verify
 from pipeline.cycle import Cycle, from_key
 from pipeline.errors import InputUnavailable
@@ -55,25 +55,30 @@ class Scoring(NamedTuple):
 def score_all(system: str, leads: tuple[int, ...], inputs: str | None, store: str | None, seed: int) -> State[Any]:
     """Score what is due, newest analysis first; what has no truth yet is said and left for the next day.
 
-    ``leads``: those lead days alone; none: every one.
+    ``leads``: those lead days alone; none: every one. ``CycleHeld`` where another verification of the system goes on.
     """
     settings, entry = Settings(), systems.system(system)
     opened = Store(store or settings.store)
     run = Run(system=system, cycle="scores", store=opened.uri, inputs=inputs or settings.inputs, seed=seed)
-    asked = Scoring(run, entry, opened, clock.now())
-    editions = published(opened, entry.name)
+    with alone(opened, entry.name) as ours:
+        return _score_all(Scoring(run, entry, ours, clock.now()), leads)
+
+
+def _score_all(asked: Scoring, leads: tuple[int, ...]) -> State[Any]:
+    """The same, by whoever holds the system's scores."""
+    editions = published(asked.store, asked.system.name)
     found: dict[str, list[Scored]] = {}
-    for product in entry.products:
+    for product in asked.system.products:
         for manifest, scored in score_product(asked, product, editions, leads):
             found.setdefault(manifest.cycle, []).append(scored)
     for key, each in found.items():
         if any(item.rows for item in each):
-            artifacts.scored(from_key(entry.name, key), each)
+            artifacts.scored(from_key(asked.system.name, key), each)
     counted = sum(any(item.rows for item in each) for each in found.values())
     waiting = sum(any(item.reason for item in each) for each in found.values())
     if counted:
-        stages.show_page(run)
-        skill.refresh(opened, entry)
+        stages.show_page(asked.run)
+        skill.refresh(asked.store, asked.system)
     return Completed(message=f"{counted} forecasts scored, {waiting} wait for their truth")
 
 
@@ -85,6 +90,8 @@ def score_product(
     board = Board(asked.store, asked.system, product)
     found = list[tuple[Manifest, Scored]]()
     for valid, due in sorted(dues(editions, product, asked.moment, leads).items(), reverse=True):
+        if not board.takes(valid):
+            continue
         done = board.revisions(valid)
         left = [item for item in due if done.get(item.lead_day) != item.manifest.revision]
         if left:

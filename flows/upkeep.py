@@ -16,7 +16,6 @@ from rich.table import Table
 from flows import clock, holding
 from flows.progress import PROGRESS, Progress, progress, readable
 from pipeline import systems
-from pipeline.cycle import Cycle
 from pipeline.errors import StoreError
 from pipeline.objects.slab_cache import SlabCache
 from pipeline.operations import pins, retention
@@ -24,6 +23,7 @@ from pipeline.operations.pins import Pin
 from pipeline.operations.retention import Done, Kept, Plan, Removal
 from pipeline.operations.storage import Storage, storage
 from pipeline.readers import catalogue, view
+from pipeline.record.lock import Owned
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.systems import System
@@ -61,11 +61,11 @@ def tend(entry: System, store: Store, *, apply: bool) -> Tended:
     return Tended(plan, done, swept)
 
 
-def held(store: Store, lease_seconds: float) -> Callable[[Cycle], AbstractContextManager[Store]]:
-    """How housekeeping holds a cycle: as a run does, so that no run is at it meanwhile."""
+def held(store: Store, lease_seconds: float) -> Callable[[Owned], AbstractContextManager[Store]]:
+    """How housekeeping holds a cycle or the scores: as a run does, so that no run is at it meanwhile."""
 
     @contextmanager
-    def hold(cycle: Cycle) -> Iterator[Store]:
+    def hold(cycle: Owned) -> Iterator[Store]:
         with holding.holding(store, cycle, lease_seconds):
             yield holding.opened(store.uri)
 
@@ -148,7 +148,7 @@ def plan_table(plan: Plan, done: Done | None) -> Table:
         name = item.paths[0] if not item.cycle else _named(item)
         table.add_row(name, item.what.value, escape(item.why), str(item.objects), readable(item.size_bytes))
     table.add_section()
-    freed = sum(item.size_bytes for item in shown if item.what is not retention.What.SIGHT)
+    freed = sum(item.size_bytes for item in shown if item.what not in retention.SIGHTS)
     table.add_row("", f"{len(shown)} in all", f"{len(plan.kept)} kept", "", readable(freed))
     return table
 

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows import stages
+from flows import holding, stages
 from flows.progress import progress
 from flows.stages import Run
 from pipeline import truth
-from pipeline.errors import InputUnavailable
+from pipeline.errors import CycleHeld, InputUnavailable
 from pipeline.publish import Manifest, read_manifest
+from pipeline.record.lock import Scores
 from pipeline.scoring import scores
+from pipeline.settings import Settings
+from pipeline.store import Store
 from pipeline.verify import Row
+
+PATIENCE_SECONDS, ASKED_AGAIN_SECONDS = 20.0, 0.5
+"""How long a verification waits for another of the same system: one that only looks what is due has ended by then."""
 
 
 class Scored(NamedTuple):
@@ -29,7 +36,34 @@ class Scored(NamedTuple):
 
 @flow(name="verification", flow_run_name="verify {run.system} {run.cycle}", validate_parameters=False)
 def verification(run: Run, leads: Sequence[int]) -> list[Scored]:
-    """Score every product of an edition; ``InputUnavailable`` where not one of them has a truth yet."""
+    """Score every product of an edition; ``InputUnavailable`` where not one of them has a truth yet.
+
+    ``CycleHeld`` where another verification of the system is going on.
+    """
+    with alone(run.opened, run.system):
+        return _scored(run, leads)
+
+
+@contextmanager
+def alone(store: Store, system: str) -> Iterator[Store]:
+    """Hold a system's scores, with a sign of life while it lasts; gives the store to change them by.
+
+    ``CycleHeld`` (exit 7), after a short wait, says who holds them. The store takes no change once they are another's.
+    """
+    until = time.monotonic() + PATIENCE_SECONDS
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(holding.holding(store, Scores(system), Settings().lease_seconds))
+                break
+            except CycleHeld:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(ASKED_AGAIN_SECONDS)
+        yield holding.opened(store.uri)
+
+
+def _scored(run: Run, leads: Sequence[int]) -> list[Scored]:
     manifest = read_manifest(run.opened, run.start, run.revision)
     assert manifest is not None
     found, absent = list[Scored](), list[InputUnavailable]()

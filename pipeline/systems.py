@@ -103,7 +103,8 @@ class Retention(Entry):
     are. A revision that was replaced is kept for ``replaced_days``. What is taken from readers' sight lies there for
     ``reading_hours`` more, for those who are reading it. What a run left unfinished is kept for ``abandoned_hours``
     after its last sign of life: longer than the schedule would still run the cycle. Scores and journals are kept for
-    ``records_days`` after the last entry.
+    ``records_days`` after the last entry. Of the scoreboard the newest ``scores_days`` days are kept: three years are
+    three gigabytes for the globe; the alarm on skill looks at the newest hundred.
     """
 
     keep_days: float = Field(default=35.0, gt=0)
@@ -113,6 +114,7 @@ class Retention(Entry):
     reading_hours: float = Field(default=12.0, ge=0)
     abandoned_hours: float = Field(default=96.0, gt=0)
     records_days: float = Field(default=400.0, gt=0)
+    scores_days: int = Field(default=1100, ge=1)
 
 
 class System(Entry):

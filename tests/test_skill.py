@@ -14,6 +14,8 @@ import xarray as xr
 from journeys import Here
 
 from pipeline import cycle, produce, products
+from pipeline.errors import StoreError
+from pipeline.record import lock
 from pipeline.scoring import regions, skill
 from pipeline.scoring.scoreboard import Board, Scored, identity
 from pipeline.store import Store
@@ -85,11 +87,30 @@ def test_a_product_says_how_good_it_was_or_nothing(folder_store) -> None:
                 if name.startswith("skill")]  # fmt: skip
 
 
-def test_a_damaged_board_keeps_nobody_from_a_forecast(folder_store) -> None:
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("weight/c/1/0/0/0", None),
+        ("mean_square_error/c/2/0/0/0/0", b"rubbish"),
+        ("zarr.json", b"{"),
+        ("region/c/0", b"?"),
+    ],
+)
+def test_a_damaged_board_keeps_nobody_from_a_forecast_which_says_so(folder_store, path, data) -> None:
+    """Lost, not to be decompressed, not JSON, not text; the verification ends with a sentence that names the board."""
     board = fill(folder_store, [0.5] * 3)
-    folder_store.delete(f"{board.path}/weight/c/1")
+    folder_store.delete(f"{board.path}/{path}")
+    if data is not None:
+        folder_store.write_bytes(f"{board.path}/{path}", data)
     later = small.CYCLE._replace(start=START + 3 * DAY)
-    assert skill.settled(folder_store, small.SYSTEM, later, 1, MODEL, decide=True) == {}
+    told = skill.settled(folder_store, small.SYSTEM, later, 1, MODEL, decide=True)
+    assert told == skill.settled(folder_store, small.SYSTEM, later, 1, MODEL, decide=True)
+    said = produce.layout(WAVES, small.SYSTEM, later, small.facts().model_copy(update={"skill": told})).attrs
+    assert {name: value for name, value in said.items() if name.startswith("skill")} == {
+        "skill": "not known: the scores of earlier forecasts cannot be read"
+    }
+    with pytest.raises(StoreError, match=r"small/scores/scores\.zarr/waves"):
+        skill.refresh(folder_store, small.SYSTEM)
 
 
 WOBBLE = [0.5 * (1 + 0.02 * (-1) ** number) for number in range(20)]
@@ -189,6 +210,22 @@ def test_every_lead_day_that_has_an_analysis_is_scored_once(here: Here, first_da
     assert verified(first_day, four_days).startswith("0 forecasts scored")
     assert {path: first_day.read_bytes(path) for path, _ in first_day.objects("small-sea/scores")} == bytes_of
     assert skill.read(first_day, "small-sea").products["ocean"].cycles == 1
+
+
+def test_where_another_verification_is_at_it_both_ways_say_who(
+    here: Here, first_day: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import clock, scheduled, verification
+
+    monkeypatch.setattr(verification, "PATIENCE_SECONDS", 0.0)
+    before = first_day.objects("small-sea/scores")
+    with lock.hold(first_day, lock.Scores("small-sea"), "process 7 on elsewhere", 900, clock.now):
+        state = scheduled.verification(system="small-sea", store=first_day.uri, return_state=True)
+        typed = here("verify", "2023-01-01", "--system", "small-sea", "--inputs", here.inputs, "--store", first_day.uri)
+    assert (state.name, typed.code) == ("Held", 7)
+    for words in (str(state.message), typed.sentence):
+        assert "needed the scores of system small-sea for this run alone; found it held by process 7 on elsew" in words
+    assert first_day.objects("small-sea/scores") == before
 
 
 # --------------------------------------------------------------------------------------------------------- told

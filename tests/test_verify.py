@@ -11,6 +11,7 @@ import xarray as xr
 
 from pipeline import products, verify
 from pipeline.channels import surface_ocean
+from pipeline.earth import landmask
 from pipeline.errors import ForecastRefused, InputUnavailable
 from pipeline.grids import EARTH_RADIUS_M, Grid
 from pipeline.scoring import metrics, regions
@@ -150,6 +151,17 @@ def test_the_three_belts_are_the_globe_once():
     assert (counts == 1).all()
     areas = np.einsum("ry,rx->yx", parts.rows, parts.columns)
     np.testing.assert_allclose(areas, TWIN.grid.areas_m2, rtol=1e-12)
+
+
+def test_boxes_inside_the_basins_are_open_ocean_and_no_cell_is_of_two():
+    """What land there is: Newfoundland's cape and the islands and coasts of the Arctic."""
+    surface, counted = landmask.depth_mask(TWIN)[0], np.zeros(TWIN.grid.shape, dtype=int)
+    for box in regions.BASINS:
+        cells = np.ix_(*box.members(TWIN.grid))
+        counted[cells] += 1
+        assert surface[cells].mean() > (0.85 if box.name == "arctic" else 0.97), box
+        assert "Box inside" in box.title or box.south == 75
+    assert counted.max() == 1
 
 
 def test_a_system_has_the_regions_it_covers_and_no_others():

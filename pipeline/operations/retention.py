@@ -3,7 +3,8 @@
 Never removed: the cycle that ``latest.json`` names, the newest published one, the newest that is not degraded, one that
 is pinned or held, one that a run is at. An edition goes in two steps: its manifest, which takes it from readers' sight,
 and once those who were reading it have had ``reading_hours``, its objects, like those of any revision without a
-manifest. Killed anywhere, the next housekeeping goes on.
+manifest. Killed anywhere, the next housekeeping goes on. Scores of days beyond the newest ``scores_days`` go in two
+steps as well.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from typing import NamedTuple
 
 from pipeline import publish
 from pipeline.cycle import Cycle, from_key
-from pipeline.errors import CycleHeld
+from pipeline.errors import CycleHeld, StoreError
 from pipeline.operations import pins
 from pipeline.record import journal, judgement, lock
 from pipeline.record import shelf as shelves
 from pipeline.record.journal import Event, Note
 from pipeline.record.latest import latest
+from pipeline.record.lock import Owned, Scores
 from pipeline.record.shelf import Shelf
+from pipeline.scoring.scoreboard import ROOT, Board, hide
 from pipeline.store import Store
 from pipeline.systems import Retention, System
 
@@ -36,10 +39,21 @@ class What(StrEnum):
     STATE = "state of a run"
     RECORDS = "journal and scores"
     LEFTOVER = "unfinished put"
+    SCORES_SIGHT = "scores of old days, from readers' sight"
+    SCORES = "scores of old days, their objects"
+
+
+BOARDS = "scores"
+"""In the place of a cycle: what is of the scoreboards."""
+SIGHTS = (What.SIGHT, What.SCORES_SIGHT)
+"""What frees nothing yet."""
 
 
 class Removal(NamedTuple):
-    """One thing to be removed. ``seen``: the version of what it was decided from; other by then, it is not removed."""
+    """One thing to be removed. ``seen``: the version of what it was decided from; other by then, it is not removed.
+
+    ``first``: of a board, the valid time from which its scores are kept.
+    """
 
     what: What
     cycle: str
@@ -49,6 +63,7 @@ class Removal(NamedTuple):
     size_bytes: int
     objects: int
     seen: str = ""
+    first: datetime | None = None
 
 
 class Kept(NamedTuple):
@@ -70,7 +85,7 @@ class Plan(NamedTuple):
     @property
     def freed_bytes(self) -> int:
         """Bytes that are free once the plan is done: what only leaves readers' sight lies there for a while more."""
-        return sum(item.size_bytes for item in self.removals if item.what is not What.SIGHT)
+        return sum(item.size_bytes for item in self.removals if item.what not in SIGHTS)
 
 
 class Done(NamedTuple):
@@ -80,8 +95,9 @@ class Done(NamedTuple):
     kept: tuple[Kept, ...]
 
 
-Hold = Callable[[Cycle], AbstractContextManager[Store]]
-"""Holds a cycle like a run does and gives the store to change it by; ``CycleHeld`` where a run is at it."""
+Hold = Callable[[Owned], AbstractContextManager[Store]]
+"""Holds a cycle, or a system's scores, like a run does and gives the store to change it by; ``CycleHeld`` where a run
+is at it."""
 
 
 class _Past(NamedTuple):
@@ -107,6 +123,7 @@ def plan(store: Store, system: System, moment: datetime) -> Plan:
     found = shelves.shelves(store, system.name)
     past = _Past(store, system, moment, found, _shielded(store, system, found))
     decisions = [decision for index in range(len(found)) for decision in _decide(past, index)]
+    decisions += _old_scores(past)
     abandoned = past.before(hours=system.retention.abandoned_hours)
     decisions += [
         Removal(What.LEFTOVER, "", None, (name,), "a put that never ended", size, 1)
@@ -129,8 +146,10 @@ def apply(store: Store, wanted: Plan, who: str, hold: Hold) -> Done:
             removed += group
             continue
         try:
-            with hold(from_key(wanted.system, key)) as ours:
-                outcome = _remove(ours, from_key(wanted.system, key), group, wanted.moment, who)
+            owned = Scores(wanted.system) if key == BOARDS else from_key(wanted.system, key)
+            with hold(owned) as ours:
+                outcome = (_remove(ours, owned, group, wanted.moment, who) if isinstance(owned, Cycle)
+                           else _remove_scores(ours, group, wanted.moment))  # fmt: skip
         except CycleHeld as error:
             outcome = Done((), (Kept(key, None, str(error)),))
         removed += outcome.removed
@@ -261,6 +280,52 @@ def _records(past: _Past, shelf: Shelf, seen: str) -> Removal:
     why = f"nothing happened for {past.policy.records_days:g} days"
     paths = (scores, shelf.cycle.published_prefix, shelf.cycle.run_prefix)
     return Removal(What.RECORDS, shelf.cycle.key, None, paths, why, sum(sizes), len(sizes), seen)
+
+
+def _old_scores(past: _Past) -> Iterator[Removal | Kept]:
+    """The decisions on each product's board, which is no cycle's."""
+    for entry in past.system.products:
+        try:
+            yield from _old_days(past, Board(past.store, past.system, entry), entry.name)
+        except StoreError as error:
+            yield Kept(BOARDS, None, str(error))
+
+
+def _old_days(past: _Past, board: Board, name: str) -> Iterator[Removal]:
+    """What goes of a board: objects of days that are out of sight, days that are older than the newest so many."""
+    root = past.store.find(f"{board.path}/{ROOT}")
+    if root is None:
+        return
+    hidden = {} if board.kept_from is None else board.objects_before(board.kept_from)
+    since, most = board.kept_from_since or past.moment, past.policy.scores_days
+    if hidden and since <= past.before(hours=past.policy.reading_hours):
+        why = f"{name}: of before {board.kept_from:%Y-%m-%d}, as was said {since:%Y-%m-%d %H:%M} UTC"
+        yield Removal(What.SCORES, BOARDS, None, tuple(hidden), why, sum(hidden.values()), len(hidden), root.version)
+    first = board.first_wanted
+    leaving = [day for day in board.days if first is not None and day < first]
+    if first is not None and leaving:
+        sizes = [size for path, size in board.objects_before(first).items() if path not in hidden]
+        why = f"{name}: {len(leaving)} days older than the newest {most}"
+        yield Removal(What.SCORES_SIGHT, BOARDS, None, (f"{board.path}/{ROOT}",), why, sum(sizes), len(sizes),
+                      root.version, first)  # fmt: skip
+
+
+def _remove_scores(store: Store, items: Sequence[Removal], moment: datetime) -> Done:
+    """Remove what was planned for the boards, which are ours now; what was scored meanwhile waits for the next time."""
+    removed, kept = list[Removal](), list[Kept]()
+    for item in items:
+        path = "/".join(item.paths[0].split("/")[:4])  # SYSTEM/scores/scores.zarr/PRODUCT
+        found = store.find(f"{path}/{ROOT}")
+        if found is None or found.version != item.seen:
+            kept.append(Kept(BOARDS, None, f"{path} changed since the plan"))
+        elif item.first is not None:
+            hide(store, path, item.first, moment)
+            removed.append(item)
+        else:
+            for gone in item.paths:
+                store.delete(gone)
+            removed.append(item)
+    return Done(tuple(removed), tuple(kept))
 
 
 def _remove(store: Store, cycle: Cycle, items: Sequence[Removal], moment: datetime, who: str) -> Done:

@@ -1,4 +1,7 @@
-"""One cycle, one writer: a lock object taken by conditional put, with a lease and a fencing number that grows."""
+"""One cycle, one writer: a lock object taken by conditional put, with a lease and a fencing number that grows.
+
+A system's scores are held in the same way.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,6 +23,21 @@ Clock = Callable[[], datetime]
 
 FRESH = 0.5
 """Share of a lease that must be left for a change to be made without asking the lock."""
+
+
+class Scores(NamedTuple):
+    """The scores of a system, as what one verification holds: like a cycle, with a private folder and a name."""
+
+    system: str
+
+    @property
+    def run_prefix(self) -> str:
+        """Where their lock lies, relative to the store: readers see the scores, not who writes them."""
+        return f"{self.system}/runs/scores"
+
+
+Owned = Cycle | Scores
+"""What exactly one process at a time may change."""
 
 
 class Lease(BaseModel):
@@ -36,7 +55,7 @@ class Lease(BaseModel):
 class Held:
     """A cycle that is ours until ``lease.expires``; every sign of life (``renew``) moves that on."""
 
-    def __init__(self, store: Store, cycle: Cycle, lease: Lease, lease_seconds: float, clock: Clock) -> None:
+    def __init__(self, store: Store, cycle: Owned, lease: Lease, lease_seconds: float, clock: Clock) -> None:
         self.lease = lease
         self._store, self._cycle, self._lease_seconds, self._clock = store, cycle, lease_seconds, clock
 
@@ -80,7 +99,7 @@ class Held:
 
 
 @contextmanager
-def hold(store: Store, cycle: Cycle, owner: str, lease_seconds: float, clock: Clock) -> Iterator[Held]:
+def hold(store: Store, cycle: Owned, owner: str, lease_seconds: float, clock: Clock) -> Iterator[Held]:
     """Hold a cycle; ``CycleHeld`` (exit 7) names who does otherwise. Expired and released leases are taken over."""
     held = Held(store, cycle, _take(store, cycle, owner, lease_seconds, clock), lease_seconds, clock)
     try:
@@ -91,18 +110,18 @@ def hold(store: Store, cycle: Cycle, owner: str, lease_seconds: float, clock: Cl
             held.release()
 
 
-def holder(store: Store, cycle: Cycle) -> Lease | None:
+def holder(store: Store, cycle: Owned) -> Lease | None:
     """What the lock object says, or ``None`` where the cycle was never held."""
     found = store.find(path(cycle))
     return None if found is None else _read(store, cycle, found)
 
 
-def path(cycle: Cycle) -> str:
+def path(cycle: Owned) -> str:
     """Where a cycle's lock object lies."""
     return f"{cycle.run_prefix}/lock.json"
 
 
-def _take(store: Store, cycle: Cycle, owner: str, lease_seconds: float, clock: Clock) -> Lease:
+def _take(store: Store, cycle: Owned, owner: str, lease_seconds: float, clock: Clock) -> Lease:
     now = clock()
     found = store.find(path(cycle))
     there = None if found is None else _read(store, cycle, found)
@@ -119,13 +138,13 @@ def _take(store: Store, cycle: Cycle, owner: str, lease_seconds: float, clock: C
     return lease
 
 
-def _put(store: Store, cycle: Cycle, lease: Lease, found: Versioned | None) -> Put:
+def _put(store: Store, cycle: Owned, lease: Lease, found: Versioned | None) -> Put:
     if found is None:
         return store.put_if_absent(path(cycle), _content(lease))
     return store.put_if_version(path(cycle), _content(lease), found.version)
 
 
-def _read(store: Store, cycle: Cycle, found: Versioned) -> Lease:
+def _read(store: Store, cycle: Owned, found: Versioned) -> Lease:
     return parsed(Lease, found.data, f"{store.uri}/{path(cycle)}")
 
 
@@ -133,12 +152,13 @@ def _content(lease: Lease) -> bytes:
     return to_json(lease.model_dump(mode="json"))
 
 
-def _held(cycle: Cycle, lease: Lease | None) -> CycleHeld:
+def _held(cycle: Owned, lease: Lease | None) -> CycleHeld:
     if lease is None:
         found = "its lock object gone"
     else:
         found = f"it held by {lease.owner} since {lease.since:%Y-%m-%d %H:%M:%S} UTC, until {lease.expires:%H:%M:%S}"
+    what = f"cycle {cycle.key}" if isinstance(cycle, Cycle) else "the scores"
     return CycleHeld(
-        f"cycle {cycle.key} of system {cycle.system} for this run alone", found=found, where=path(cycle),
+        f"{what} of system {cycle.system} for this run alone", found=found, where=path(cycle),
         action="wait for that run to end; if it is dead, its lease expires by itself",
     )  # fmt: skip

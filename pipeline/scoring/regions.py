@@ -52,6 +52,17 @@ class Region(Entry):
 EVERYWHERE = Region(name="everywhere", title="Everywhere the system has ocean", south=-90, north=90, west=0, east=360)
 """The one region every system has: all of its own ocean, be it the globe or a sea."""
 
+BASINS: tuple[Region, ...] = (
+    Region(name="north-atlantic", title="Box inside the North Atlantic", south=20, north=60, west=300, east=345),
+    Region(name="south-atlantic", title="Box inside the South Atlantic", south=-40, north=-5, west=330, east=10),
+    Region(name="north-pacific", title="Box inside the North Pacific", south=20, north=50, west=160, east=230),
+    Region(name="south-pacific", title="Box inside the South Pacific", south=-40, north=-10, west=180, east=280),
+    Region(name="indian-ocean", title="Box inside the Indian Ocean", south=-35, north=5, west=55, east=95),
+    Region(name="arctic", title="Arctic Ocean north of 75 degrees", south=75, north=90, west=0, east=360),
+)
+"""Boxes well inside the basins: the open ocean that nobody disputes, without marginal seas and without the basins'
+edges, so that no cell of theirs is of another basin. What a basin has outside its box is in the belts alone."""
+
 REGIONS: tuple[Region, ...] = (
     EVERYWHERE,
     Region(name="northern-extratropics", title="Northern extratropics", south=20, north=90, west=0, east=360),
@@ -64,7 +75,9 @@ REGIONS: tuple[Region, ...] = (
     Region(name="agulhas", title="Agulhas current", south=-45, north=-30, west=10, east=45),
     Region(name="coral-sea", title="Coral Sea", south=-30, north=-10, west=145, east=165),
     Region(name="mediterranean", title="Mediterranean Sea", south=30, north=46, west=354, east=36),
+    *BASINS,
 )
+"""A name is one box for ever: scores of years stand beside each other under it. Another box is another region."""
 
 
 def of(grid: Grid) -> tuple[Region, ...]:

@@ -35,17 +35,21 @@ class Reliability(BaseModel):
     """What is known of a product's forecasts by the same forecaster, from analyses before the start.
 
     ``first``, ``last``: the days of those analyses. ``cycles``: how many forecasts were scored against them.
+    ``unknown``: why nothing is known although there are scores.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    first: str
-    last: str
-    cycles: int
-    rows: tuple[Proven, ...]
+    first: str = ""
+    last: str = ""
+    cycles: int = 0
+    rows: tuple[Proven, ...] = ()
+    unknown: str = ""
 
     @property
     def attributes(self) -> dict[str, Any]:
         """``skill`` for people, ``skill_cycles``, and ``skill_scores`` (JSON) for machines."""
+        if self.unknown:
+            return {"skill": f"not known: {self.unknown}"}
         rows = [row.model_dump(mode="json") for row in self.rows]
         return {
             "skill": f"root mean square errors of this forecaster's forecasts against the analyses of {self.first} to "

@@ -134,12 +134,12 @@ def settled_folder(cycle: Cycle, revision: int) -> str:
 
 
 def _note(store: Store, system: System, entry: ProductEntry, cycle: Cycle, who: int) -> Reliability | None:
-    """A damaged board keeps nobody from a forecast: there is no note then."""
+    """A damaged board keeps nobody from a forecast, and the product says that how good it was is not known."""
     try:
         board = Board(store, system, entry)
         return lately(board, entry, cycle.start, who) if board.days else None
-    except StoreError:
-        return None
+    except StoreError:  # names the object: the verification fails with it until the board is mended
+        return Reliability(unknown="the scores of earlier forecasts cannot be read")
 
 
 def lately(board: Board, entry: ProductEntry, until: datetime | None, who: int | None = None) -> Reliability | None:
@@ -189,10 +189,11 @@ def drifting(board: Board, entry: ProductEntry) -> Iterator[Drift]:
 def _errors(board: Board, days: list[datetime]) -> xr.Dataset:
     """``error``, the mean square (by, lead day, valid time in order, variable), all depths and all of the sea."""
     whole = board.opened()
-    places = sorted((board.days.index(day) for day in days), key=lambda place: board.days[place])
+    places = [board.place(day) for day in sorted(days)]
     leads = [lead for lead in sorted({*LEADS, *WATCHED}) if lead in whole["lead_day"].values]
     names = ["mean_square_error", "weight", "forecaster"]
-    part = whole[names].isel(valid_time=places).sel(lead_day=leads, region=regions.EVERYWHERE.name).load()
+    with board.readable():
+        part = whole[names].isel(valid_time=places).sel(lead_day=leads, region=regions.EVERYWHERE.name).load()
     of = [channels.parse(str(label)).variable for label in part["channel"].values]
     found = []
     for name in dict.fromkeys(of):
