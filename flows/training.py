@@ -92,9 +92,9 @@ def train(archive_path: str, out: Path, asked: Asked, system: str | None) -> Non
         recipe = recipe_of(asked)
         days = TrainingArchive(archive_path, None if system is None else systems.system(system), recipe.forcing_policy)
         plan = plan_of(days, asked, recipe)
-        judged_on = validation.starts(days, plan)
         if not asked.trust_archive:
             look_through(days, plan, mine)
+        judged_on = validation.starts(days, plan)
         folder = out.with_name(f"{out.name}.training")
         keeping = Keeping(folder, asked.every)
         with _shown(folder / "curves", recipe, mine.first) as report:

@@ -128,8 +128,8 @@ def test_what_cannot_be_trained_is_said_before_anything_is(archived, tmp_path, c
         TrainingArchive(archived, TWIN)
 
 
-FIT_DAY, VALIDATION_DAY = 4, 10
-"""Of the archive: 2002-01-05, which statistics are of, and 2002-01-11, which judges."""
+FIT_DAY, VALIDATION_DAY = 4, 9
+"""Of the archive: 2002-01-05, which statistics are of, and 2002-01-10, the first that judges."""
 
 
 def asked_of(**changed) -> training.Asked:
@@ -152,6 +152,12 @@ def flip(out: Path, day: int) -> None:
     path.write_bytes(content)
 
 
+def cut(out: Path, day: int) -> None:
+    """A day's last bytes are lost."""
+    path = out / "ocean" / "c" / str(day) / "0" / "0" / "0"
+    path.write_bytes(path.read_bytes()[:-9])
+
+
 def forget(out: Path, day: int) -> None:
     """A statistic is removed."""
     shutil.rmtree(out / "ocean_changes")
@@ -162,7 +168,8 @@ PLACE = r"in 1 place, the first vo@0 in row 9, column 33 \(-37.875 N, 23.125 E\)
 
 @pytest.mark.parametrize(("spoil", "day", "said"), [
     (hole, FIT_DAY, f"ocean of 2002-01-05: no value on ocean {PLACE}"),
-    (hole, VALIDATION_DAY, f"ocean of 2002-01-11: no value on ocean {PLACE}"),
+    (hole, VALIDATION_DAY, f"ocean of 2002-01-10: no value on ocean {PLACE}"),
+    (cut, VALIDATION_DAY, "ocean of 2002-01-10: bytes that cannot be decoded, of uo@0, vo@0"),
     (flip, FIT_DAY, "ocean of 2002-01-05: (other values|bytes)"), (forget, FIT_DAY, "the statistic ocean_changes"),
 ])  # fmt: skip
 def test_an_archive_that_was_altered_is_refused_before_the_first_step(archived, tmp_path, spoil, day, said):
@@ -178,7 +185,9 @@ def test_days_that_are_trusted_are_not_looked_at(archived, tmp_path, monkeypatch
     with pytest.raises(pytest.fail.Exception, match="looked at"):
         training.train(archived, tmp_path / "model", asked_of(), None)
     with pytest.raises(TrainingError, match="14 days in a row"):
-        training.train(archived, tmp_path / "model", asked_of(changes=("validation_lead=13",)), None)
+        training.train(
+            archived, tmp_path / "model", asked_of(changes=("validation_lead=13",), trust_archive=True), None
+        )
     steps = tuple(f"{stage}_steps=0" for stage in ("pretraining", "tuning"))
     training.train(archived, tmp_path / "model", asked_of(changes=(*SMALL, *steps), trust_archive=True), None)
     assert (tmp_path / "model" / "card.json").is_file()
