@@ -26,7 +26,7 @@ app = typer.Typer(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     forecasts.run, watching.status, forecasts.verify,
-    readers.check, readers.export, readers.collect, readers.view,
+    readers.check, readers.export, readers.collect, readers.catalogue, readers.view,
     inputs.sources, inputs.climatology,
     operate.stages, operate.hold, operate.release, operate.set_complete,
     service.up, service.down, service.deploy, service.backfill,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
@@ -89,3 +90,8 @@ PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
 def progress() -> Progress:
     """Where the run that is going on is shown: plain lines unless somebody set something else."""
     return PROGRESS.get() or Progress()
+
+
+def left_out(where: str) -> Callable[[str], None]:
+    """Says which editions are left out of what is made from the manifests, and why."""
+    return lambda words: progress().say(f"[yellow]left out of {where}[/]: {escape(words)}")

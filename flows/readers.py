@@ -1,4 +1,4 @@
-"""What readers' commands do and say: ``goms check``, ``goms export``."""
+"""What readers' commands do and say: ``goms check``, ``goms export``, ``goms catalogue``."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from flows import clock
 from flows.progress import readable
 from pipeline import signature, systems
 from pipeline.errors import CheckFailed, UsageError
+from pipeline.readers import catalogue as catalogues
 from pipeline.readers import check as checking
 from pipeline.readers import export as exporting
 from pipeline.readers import public
 from pipeline.readers.public import Published
 from pipeline.readers.subset import Subset
 from pipeline.settings import Settings
+from pipeline.store import Store
 
 TOLD = 50
-"""Damages that are told one by one."""
+"""Damages and documents that are told one by one."""
 _DAY = re.compile(r"latest|today|yesterday|\d{4}-\d{2}-\d{2}|\d{8}T\d{2}")
 
 
@@ -80,6 +82,21 @@ def export(edition: Published, product: str, layout: str, out: Path | None, part
     suffix = {"netcdf": ".nc", "zarr2": ".zarr", "oceanbench": "-oceanbench.zarr"}[layout]
     path = out or Path(f"goms-{manifest.system}-{manifest.cycle}-r{manifest.revision}-{product}{suffix}")
     _say(str(exporting.export(edition, product, path, layout, part)))
+
+
+def catalogue(system: str, store: str | None) -> None:
+    """Make a system's catalogue and feed say what is published; print what was written and what is left out."""
+    entry, opened, left_out = systems.system(system), Store(store or Settings().store), list[str]()
+    changed = catalogues.refresh(opened, entry, left_out.append)
+    there = [path for path, _ in opened.objects(catalogues.prefix(system))]
+    for path in changed[:TOLD]:
+        _say(f"{'written' if path in there else 'removed'} {path}")
+    if len(changed) > TOLD:
+        _say(f"and {len(changed) - TOLD} more")
+    for words in left_out:
+        _say(f"left out: {words}")
+    told = f"{len(there)} documents, {len(changed)} changed" if there else "nothing is published: no catalogue"
+    _say(f"{system}: {told}, {opened.address(catalogues.prefix(system))}")
 
 
 def _choice(text: str | None, option: str) -> tuple[float, ...] | slice | None:

@@ -19,7 +19,7 @@ from flows import holding, logs, traces
 from flows.clock import now
 from flows.holding import alive
 from flows.peaks import Watch
-from flows.progress import Advance, progress
+from flows.progress import Advance, left_out, progress
 from pipeline import cycle, produce, systems
 from pipeline.contracts import Gridded, InitialState
 from pipeline.cycle import Cycle
@@ -183,13 +183,13 @@ def _say_how_it_stands(run: Run) -> None:
 def tell_catalogue(run: Run) -> None:
     """Have the catalogue say what is published."""
     with _beside("the catalogue"):
-        catalogue.refresh(run.opened, run.of)
+        catalogue.refresh(run.opened, run.of, left_out("the catalogue"))
 
 
 def show_page(run: Run) -> None:
     """Put the page to look at beside the products."""
     with _beside("the page to look at"):
-        view.refresh(run.opened, run.of)
+        view.refresh(run.opened, run.of, left_out("the page to look at"))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows import clock, holding
-from flows.progress import PROGRESS, Progress, progress, readable
+from flows.progress import PROGRESS, Progress, left_out, progress, readable
 from pipeline import systems
 from pipeline.errors import StoreError
 from pipeline.objects.slab_cache import SlabCache
@@ -51,8 +51,8 @@ def tend(entry: System, store: Store, *, apply: bool) -> Tended:
     if not apply:
         return Tended(plan, None, ())
     done = retention.apply(store, plan, holding.this_process(), held(store, settings.lease_seconds))
-    catalogue.refresh(store, entry)
-    view.refresh(store, entry)
+    catalogue.refresh(store, entry, left_out(f"the catalogue of {entry.name}"))
+    view.refresh(store, entry, left_out(f"the page of {entry.name}"))
     swept = tuple(sweep(settings.scratch, entry, moment))
     progress().say(
         f"housekeeping of {entry.name}: {len(done.removed)} removed, {readable(plan.freed_bytes)} freed, "

@@ -14,11 +14,13 @@ import pytest
 import xarray as xr
 from pystac.validation import set_validator
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
+from typer.testing import CliRunner
 
-from pipeline import signature
+from flows import cli
+from pipeline import edition, publish, series, signature, systems
 from pipeline.cycle import Cycle
 from pipeline.grids import Grid
-from pipeline.readers import catalogue
+from pipeline.readers import catalogue, view
 from pipeline.store import Store
 from tests import kept_cycles, published
 from tests import small_ocean as small
@@ -143,10 +145,71 @@ def test_a_new_revision_takes_the_old_ones_place_and_a_withdrawn_cycle_its_leave
     assert told.objects(FOLDER) == []
 
 
-def test_a_manifest_that_cannot_be_read_hides_no_other(told: Store) -> None:
+def test_a_manifest_that_cannot_be_read_hides_no_other_and_is_told(told: Store) -> None:
+    later, said = Cycle("small", datetime(2024, 2, 28, 12, tzinfo=UTC)), list[str]()
+    told.write_bytes(f"{later.revision_prefix(1)}/manifest.json", b"{")
+    assert catalogue.refresh(told, small.SYSTEM, said.append) == ()
+    assert len(view.editions(told, "small", said.append)) == 1
+    assert [words.partition(" cannot be read")[0] for words in said] == ["20240228T12 r1: its manifest"] * 2
+
+
+@pytest.fixture(scope="module")
+def laid_out_twice(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The smallest cycle with its ocean as series too, and its catalogue."""
+    store = Store(tmp_path_factory.mktemp("twice") / "store")
+    system = published.SMALLEST.model_copy(update={"series": ("ocean",)})
+    making = edition.Edition(store, system, small.CYCLE, small.facts())
+    written = edition.write(making, small.initial(), small.drifting(), inputs_digest="x", masks=published.MASKS)
+    publish.publish(making, (*written, *series.lay_out(making, written)), created=small.CREATED, masks=published.MASKS)
+    catalogue.refresh(store, system)
+    return store
+
+
+def test_a_product_that_is_laid_out_twice_has_both_as_assets(laid_out_twice: Store) -> None:
+    root = pystac.Catalog.from_file(laid_out_twice.address(f"{FOLDER}/catalog.json"))
+    assert root.validate_all() == 2
+    items = {item.collection_id: item for item in root.get_items(recursive=True)}
+    maps, places = (items["small-ocean"].assets[name] for name in ("zarr", "series"))
+    assert "series" not in items["small-waves"].assets
+    assert (maps.media_type, maps.roles) == (places.media_type, places.roles)
+    with xr.open_zarr(maps.get_absolute_href()) as first, xr.open_zarr(places.get_absolute_href()) as second:
+        assert first["to"].encoding["chunks"] != second["to"].encoding["chunks"]
+        xr.testing.assert_equal(first["to"], second["to"])
+
+
+def command(store: Store) -> list[str]:
+    """Lines that ``goms catalogue`` says."""
+    answer = CliRunner().invoke(cli.app, ["catalogue", "--system", "small", "--store", store.uri])
+    assert answer.exit_code == 0, answer.stderr
+    return answer.stdout.splitlines()
+
+
+def test_a_command_makes_what_was_lost_anew_and_says_what_it_wrote(
+    told: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systems, "SYSTEMS", (*systems.SYSTEMS, small.SYSTEM))
+    there = {path: told.read_bytes(path) for path, _ in told.objects(FOLDER)}
+    where = told.address(FOLDER)
+    assert command(told) == [f"small: {len(there)} documents, 0 changed, {where}"]
+    told.delete(f"{FOLDER}/waves")
+    told.write_bytes(f"{FOLDER}/feed.xml", b"not a feed")
+    told.write_bytes(f"{FOLDER}/ocean/20200101T12.json", b"{}")
     later = Cycle("small", datetime(2024, 2, 28, 12, tzinfo=UTC))
     told.write_bytes(f"{later.revision_prefix(1)}/manifest.json", b"{")
-    assert catalogue.refresh(told, small.SYSTEM) == ()
+    *changes, lost, summary = command(told)
+    assert sorted(changes) == [
+        "removed small/catalogue/ocean/20200101T12.json", "written small/catalogue/feed.xml",
+        "written small/catalogue/waves/20240227T12.json", "written small/catalogue/waves/collection.json",
+    ]  # fmt: skip
+    assert lost.startswith("left out: 20240228T12 r1: its manifest cannot be read: ")
+    assert summary == f"small: {len(there)} documents, 4 changed, {where}"
+    assert {path: told.read_bytes(path) for path, _ in told.objects(FOLDER)} == there
+
+
+def test_where_nothing_is_published_the_command_says_so(folder_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systems, "SYSTEMS", (*systems.SYSTEMS, small.SYSTEM))
+    assert command(folder_store)[0].startswith("small: nothing is published: no catalogue, ")
+    assert folder_store.objects("") == []
 
 
 def test_who_races_leaves_the_newest_word(any_store: Store) -> None:
@@ -184,5 +247,9 @@ def test_a_run_tells_the_catalogue_and_housekeeping_takes_out_what_it_withdraws(
     listed = [path for path, _ in first_day.objects("small-sea/catalogue")]
     assert "small-sea/catalogue/ocean/20230101T00.json" in listed
     first_day.delete("small-sea/catalogue/ocean/20230101T00.json")
-    assert here("housekeeping", "--apply", "--system", "small-sea", "--store", first_day.uri).code == 0
+    first_day.write_bytes("small-sea/cycles/20230102T00/r1/manifest.json", b"{")
+    kept = here("housekeeping", "--apply", "--system", "small-sea", "--store", first_day.uri)
+    assert kept.code == 0
+    for where in ("catalogue", "page"):
+        assert f"left out of the {where} of small-sea: 20230102T00 r1: its manifest cannot be read" in kept.err
     assert [path for path, _ in first_day.objects("small-sea/catalogue")] == listed

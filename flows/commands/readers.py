@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import Debug, StoreUri
+from flows.commands.options import Debug, StoreUri, SystemName
 from flows.sentences import sentences
 
 OneOf = Annotated[
@@ -120,3 +120,14 @@ def view(
         from flows import viewing
 
         viewing.show(system, store, serve=serve, port=port)
+
+
+def catalogue(system: SystemName = "twin", store: StoreUri = None, debug: Debug = False) -> None:
+    """Make the STAC catalogue and the feed say what is published: after a loss, or when someone changed the store.
+
+    Runs and housekeeping do it by themselves. Nothing but the catalogue is written.
+    """
+    with sentences(debug):
+        from flows import readers
+
+        readers.catalogue(system, store)

@@ -6,7 +6,7 @@ all of them: whatever kept one writing from being done is made up for by the nex
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from pipeline.grids import Grid
 from pipeline.products import ProductEntry
 from pipeline.readers import feed
 from pipeline.record import shelf
+from pipeline.series import path_of
 from pipeline.store import Put, Store, parsed, to_json
 from pipeline.systems import System
 
@@ -73,15 +74,19 @@ def prefix(system: str) -> str:
     return f"{system}/catalogue"
 
 
-def refresh(store: Store, system: System) -> tuple[str, ...]:
+def refresh(
+    store: Store, system: System, tell: Callable[[str], None] = lambda words: None
+) -> tuple[str, ...]:  # fmt: skip
     """Make a system's catalogue say what is published; returns the documents that were changed.
 
     Nothing is written where it says so already. Of those who race the last to write has seen what is published last.
+    ``tell`` gets a sentence for each edition that is left out, as its manifest cannot be read.
     """
     changed = dict[str, None]()
     for _ in range(RACES):
         before = {path: store.find(path) for path, _ in store.objects(prefix(system.name))}
-        wanted = documents(system, editions(store, system.name))
+        left_out = list[str]()
+        wanted = documents(system, editions(store, system.name, left_out.append))
         won = True
         for name, data in wanted.items():
             path = f"{prefix(system.name)}/{name}"
@@ -95,6 +100,8 @@ def refresh(store: Store, system: System) -> tuple[str, ...]:
             for path in before.keys() - {f"{prefix(system.name)}/{name}" for name in wanted}:
                 store.delete(path)
                 changed[path] = None
+            for words in left_out:
+                tell(words)
             return tuple(changed)
     raise StoreError(
         f"the catalogue of {system.name} written", found=f"{RACES} lost races", where=f"{store.uri}/{system.name}",
@@ -102,11 +109,14 @@ def refresh(store: Store, system: System) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def editions(store: Store, system: str) -> list[Edition]:
-    """Every published cycle's newest revision, newest first; a manifest that cannot be read is left out."""
+def editions(store: Store, system: str, tell: Callable[[str], None] = lambda words: None) -> list[Edition]:
+    """Every published cycle's newest revision, newest first; one whose manifest cannot be read is told and left out."""
     keys = [name for name in store.folders(f"{system}/cycles") if shelf.is_key(name)]
     found = shelf.side_by_side(lambda cycle: _edition(store, cycle), [from_key(system, key) for key in keys])
-    return sorted((item for item in found if item is not None), key=lambda item: item.cycle.start, reverse=True)
+    for words in (item for item in found if isinstance(item, str)):
+        tell(words)
+    whole = [item for item in found if isinstance(item, Edition)]
+    return sorted(whole, key=lambda item: item.cycle.start, reverse=True)
 
 
 def documents(system: System, published: list[Edition]) -> dict[str, bytes]:
@@ -128,7 +138,8 @@ def documents(system: System, published: list[Edition]) -> dict[str, bytes]:
     return made
 
 
-def _edition(store: Store, cycle: Cycle) -> Edition | None:
+def _edition(store: Store, cycle: Cycle) -> Edition | str | None:
+    """A cycle's newest edition, or why it is left out; ``None`` where there is none."""
     revision = shelf.newest_revision(store, cycle)
     if revision is None:
         return None
@@ -136,8 +147,8 @@ def _edition(store: Store, cycle: Cycle) -> Edition | None:
     found = store.find(path)
     try:
         return None if found is None else Edition(cycle, parsed(About, found.data, path))
-    except StoreError:
-        return None
+    except StoreError as error:
+        return f"{cycle.key} r{revision}: its manifest cannot be read: {error.found}"
 
 
 def _catalog(system: System, entries: list[ProductEntry]) -> dict[str, Any]:
@@ -192,7 +203,13 @@ def _item(system: System, entry: ProductEntry, item: Edition) -> dict[str, Any]:
 
 def _assets(entry: ProductEntry, item: Edition, folder: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     path = item.about.products[entry.name].get("path", f"{entry.name}.zarr")
-    yield "zarr", {"href": f"{folder}/{path}", "type": ZARR, "title": entry.title, "roles": ["data"]}
+    yield "zarr", {"href": f"{folder}/{path}", "type": ZARR, "title": entry.title, "roles": ["data"],
+                   "description": "Laid out for maps: one level of one lead day is a chunk."}  # fmt: skip
+    if any(str(record.get("path", "")).startswith(f"{path_of(entry.name)}/") for record in item.about.objects):
+        yield "series", {
+            "href": f"{folder}/{path_of(entry.name)}", "type": ZARR, "title": f"{entry.title}, as series",
+            "roles": ["data"], "description": "The same values laid out for series: all lead days and depths of a few "
+            "cells are a chunk."}  # fmt: skip
     yield "manifest", {"href": f"{folder}/{MANIFEST}", "type": JSON, "title": "every object with its SHA-256",
                        "roles": ["metadata"]}  # fmt: skip
     for record in item.about.objects:

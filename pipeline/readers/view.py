@@ -8,6 +8,7 @@ up for by the next. Nothing depends on it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,17 @@ def prefix(system: str) -> str:
     return f"{system}/view"
 
 
-def refresh(store: Store, system: System) -> tuple[str, ...]:
+def refresh(
+    store: Store, system: System, tell: Callable[[str], None] = lambda words: None
+) -> tuple[str, ...]:  # fmt: skip
     """Make a system's page that of this version, and have it know what is published; returns what was changed.
 
     Assets come first and the page that names them last; those of older versions go after it. A system without a
-    page that never published gets none.
+    page that never published gets none. ``tell`` gets a sentence for each edition that is left out, as its manifest
+    cannot be read.
     """
     sizes = dict(store.objects(prefix(system.name)))
-    told = editions(store, system.name)
+    told = editions(store, system.name, tell)
     if not told and not sizes:
         return ()
     bundle = _built()
@@ -78,14 +82,16 @@ def refresh(store: Store, system: System) -> tuple[str, ...]:
     return tuple(changed)
 
 
-def editions(store: Store, system: str) -> list[Told]:
-    """Every published cycle's newest revision, newest first; a manifest that cannot be read is left out."""
+def editions(store: Store, system: str, tell: Callable[[str], None] = lambda words: None) -> list[Told]:
+    """Every published cycle's newest revision, newest first; one whose manifest cannot be read is told and left out."""
     before = {(item.cycle, item.revision): item for item in _before(store, system)}
     scores = _scores(store, system)
     keys = [name for name in store.folders(f"{system}/cycles") if shelf.is_key(name)]
     found = shelf.side_by_side(lambda cycle: _told(store, cycle, before), [from_key(system, key) for key in keys])
+    for words in (item for item in found if isinstance(item, str)):
+        tell(words)
     told = [item.model_copy(update={"scores": tuple(sorted(scores.get((item.cycle, item.revision), ())))})
-            for item in found if item is not None]  # fmt: skip
+            for item in found if isinstance(item, Told)]  # fmt: skip
     return sorted(told, key=lambda item: item.start, reverse=True)
 
 
@@ -130,17 +136,20 @@ def _colours(variables: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _told(store: Store, cycle: Cycle, before: dict[tuple[str, int], Told]) -> Told | None:
-    """The cycle's newest edition; one that was told of before is not read again, for none is edited."""
+def _told(store: Store, cycle: Cycle, before: dict[tuple[str, int], Told]) -> Told | str | None:
+    """The cycle's newest edition, or why it is left out.
+
+    One that was told of before is not read again, for none is edited.
+    """
     revision = shelf.newest_revision(store, cycle)
     if revision is None:
         return None
     if (cycle.key, revision) in before:
         return before[cycle.key, revision]
     head = shelf.head(store, cycle, revision)
-    return None if head is None else Told(
-        cycle=cycle.key, start=cycle.start, revision=revision, created=head.created, degraded=head.degraded
-    )  # fmt: skip
+    if head is None:
+        return f"{cycle.key} r{revision}: its manifest cannot be read"
+    return Told(cycle=cycle.key, start=cycle.start, revision=revision, created=head.created, degraded=head.degraded)
 
 
 def _scores(store: Store, system: str) -> dict[tuple[str, int], set[str]]:
