@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import debian
-from playwright.sync_api import BrowserContext, Page, Request, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Request, expect, sync_playwright
 
 from pipeline.store import Store
 
@@ -16,17 +16,25 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+TELL_REFUSALS = """addEventListener('securitypolicyviolation', event =>
+    console.error(`refused by its policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sample}`))"""
+"""A page's own policy stops code that breaks it: that is said among its errors, once more than the browser does."""
 PATIENCE_MS = 120_000
 """Longest wait for anything on the page: it is there in a second, much later on a busy machine."""
 
 
 class Watched:
-    """A page and everything that it said and asked for."""
+    """A page and everything that it said and asked for.
+
+    To wait for something ``expect`` it or select it: Playwright's ``wait_for_function`` makes code from text in the
+    page, which the page's policy refuses.
+    """
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.errors: list[str] = []
         self.requests: list[Request] = []
+        page.add_init_script(TELL_REFUSALS)
         page.on("console", lambda said: self.errors.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("requestfailed", lambda request: self.errors.append(f"{request.url}: {request.failure}"))
@@ -52,6 +60,7 @@ def chromium(width: int = 1400, height: int = 900, **options: object) -> Iterato
             viewport={"width": width, "height": height}, **options,  # type: ignore[arg-type]
         )  # fmt: skip
         context.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
         try:
             yield context
         finally:

@@ -14,7 +14,7 @@ import boto3
 import pytest
 from s3_server import S3Server
 
-from pipeline import edition, products, publish
+from pipeline import edition, products, publish, series
 from pipeline.edition import Edition
 from pipeline.store import Store
 from pipeline.systems import System
@@ -32,8 +32,9 @@ def publish_small(store: Store, system: System = small.SYSTEM, revision: int = 1
     """Publish the small ocean's cycle into a store."""
     making = Edition(store, system, small.CYCLE, small.facts(revision))
     written = edition.write(making, small.initial(), small.drifting(), inputs_digest="x", masks=MASKS)
+    laid_out = series.lay_out(making, written)
     picture = store.write_bytes(f"{making.prefix}/quicklooks/to.png", b"not really a picture")
-    return publish.publish(making, (*written, picture), created=small.CREATED, masks=MASKS)
+    return publish.publish(making, (*written, *laid_out, picture), created=small.CREATED, masks=MASKS)
 
 
 @pytest.fixture(scope="session")

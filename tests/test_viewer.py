@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import browser
+import google_crc32c
 import httpx
 import numpy as np
 import pytest
 import xarray as xr
 from browser import Watched
-from playwright.sync_api import BrowserContext
+from playwright.sync_api import BrowserContext, expect
 from s3_server import BUCKET, S3Server
 from test_s3_policies import script
 from typer.testing import CliRunner, Result
 
 from flows import viewing
 from flows.cli import app
-from pipeline import systems
+from pipeline import series, systems
 from pipeline.operations import freshness
 from pipeline.readers import view
 from pipeline.record import latest
@@ -34,9 +37,10 @@ from tests import published
 from tests import small_ocean as small
 
 pytestmark = pytest.mark.server
-VIEWER = Path(view.__file__).with_name("viewer")
+VIEWER = view.BUILT.parent
 SOURCES = ("build.mjs", "index.html", "package-lock.json", "package.json", "style.css", "tsconfig.json")
 LEADS, LEVELS = range(5), range(15)
+LAID_OUT = small.SYSTEM.model_copy(update={"series": ("ocean", "waves")})
 DEGRADED = "t2m, msl and sp are climatology: era5 lacks them"
 
 
@@ -60,12 +64,17 @@ class Pixel(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def site(s3_server: S3Server, small_cycle: Path) -> Iterator[Site]:
-    """Published as the service does it: the cycle, its scores, its freshness, the page; open to everybody."""
+def site(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Published as the service does it: the cycle, its scores, its freshness, the page; open to everybody.
+
+    Ocean and waves are laid out for series too, in chunks so small that they reach beyond the grid; the rest are maps.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name, text in s3_server.environment(s3_server.admin).items():
             patch.setenv(name, text)
-        store, source = Store(f"s3://{BUCKET}/looked-at"), Store(small_cycle)
+        patch.setattr(series, "CELLS", 4)
+        store, source = Store(f"s3://{BUCKET}/looked-at"), Store(tmp_path_factory.mktemp("looked-at"))
+        published.publish_small(source, LAID_OUT)
         for path, _ in source.objects(""):
             store.write_bytes(path, source.read_bytes(path))
         rest = (0.9, np.nan, 0.9, 1.0, np.nan, 9)
@@ -164,6 +173,24 @@ def test_a_click_gives_value_series_and_profile_to_the_bit(opened: Watched, site
     assert len(profile) == len(LEVELS)
 
 
+def test_a_click_takes_three_requests_and_one_nearby_none(opened: Watched, site: Site) -> None:
+    """Metadata, the index of a shard, one chunk: all days and depths, and those of the cells beside."""
+    asked = len(opened.requests)
+    click(opened, 9, 6)
+    filled(opened, "ocean/to/0/0/9/6")
+    assert opened.page.get_attribute("#point", "data-layout") == "series"
+    paths = [urlsplit(request.url).path.rpartition("/ocean.zarr/")[::2] for request in opened.requests[asked:]]
+    assert [path for _, path in paths] == ["to/zarr.json", "to/c/0/0/0/0", "to/c/0/0/0/0"]
+    assert {folder.endswith("/r1/series") for folder, _ in paths} == {True}
+    asked = len(opened.requests)
+    opened.page.locator("#depth").fill("2")
+    opened.page.wait_for_selector("#point[data-ready='ocean/to/2/0/9/6']")
+    click(opened, 8, 7)
+    filled(opened, "ocean/to/2/0/8/7")
+    np.testing.assert_array_equal(exact(opened, "lead"), site.values("ocean", "to")[:, 2, 8, 7])
+    assert [request.url for request in opened.requests[asked:] if "/series/" in request.url] == []
+
+
 def test_another_day_depth_and_variable_are_what_is_shown(opened: Watched, site: Site) -> None:
     opened.page.get_by_role("radio", name="Northward sea water velocity").click()
     opened.drawn("vo/0")
@@ -198,6 +225,68 @@ def test_products_without_depth_are_shown_too(
     watched.page.close()
 
 
+def test_an_edition_without_series_is_read_from_its_maps_and_says_so(
+    chromium: BrowserContext, own_cycle: Store, site: Site
+) -> None:
+    """As one is that was published before its series were laid out: the same values, by a request or two a day."""
+    view.refresh(own_cycle, small.SYSTEM)
+    with browsed(own_cycle) as address:
+        watched = Watched(chromium.new_page())
+        ocean = site.products["ocean"]
+        where = f"{float(ocean['latitude'][11])},{float(ocean['longitude'][4])}"
+        watched.page.goto(f"{address}/small/view/index.html#variable=vo&depth=70&day=3&point={where}")
+        filled(watched, "ocean/vo/6/3/11/4")
+        vo = site.values("ocean", "vo")
+        np.testing.assert_array_equal(exact(watched, "lead"), vo[:, 6, 11, 4])
+        np.testing.assert_array_equal(exact(watched, "depth"), vo[3, :, 11, 4])
+        assert watched.page.get_attribute("#point", "data-layout") == "maps"
+        assert "no series layout" in watched.page.inner_text("#point-layout")
+        assert [text for text in watched.errors if "404" not in text] == []
+        watched.page.close()
+
+
+@pytest.mark.parametrize(("variable", "lost", "said"), [
+    ("so", True, "/so/c/0/0/0/0: "), ("vo", False, "vo on day 0: the map says "),
+])  # fmt: skip
+def test_series_that_are_lost_or_say_something_else_are_never_shown(
+    chromium: BrowserContext, site: Site, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, variable: str,
+    lost: bool, said: str,
+) -> None:  # fmt: skip
+    for name, text in s3_server.environment(s3_server.admin).items():
+        monkeypatch.setenv(name, text)
+    path = f"{small.CYCLE.revision_prefix(1)}/series/ocean.zarr/{variable}/c/0/0/0/0"
+    whole = site.store.read_bytes(path)
+    index = np.frombuffer(whole[-9 * 16 - 4 : -4], np.uint64).reshape(9, 2)[::-1].tobytes()  # each chunk is another's
+    moved = whole[: -len(index) - 4] + index + google_crc32c.value(index).to_bytes(4, "little")
+    site.store.write_bytes(path, whole[:-7] if lost else moved)
+    watched = Watched(chromium.new_page())
+    chromium.new_cdp_session(watched.page).send("Network.setCacheDisabled", {"cacheDisabled": True})  # of other tests
+    try:
+        watched.page.goto(f"{site.address}#variable={variable}&point=29.5,131")
+        watched.page.wait_for_selector(".banner.failed")
+        assert said in watched.page.inner_text(".banner.failed")
+        assert watched.page.get_attribute("#point", "data-ready") == ""
+        assert exact(watched, "lead") == []
+    finally:
+        site.store.write_bytes(path, whole)
+        watched.page.close()
+
+
+def test_code_that_is_not_the_pages_own_is_refused_and_that_is_noticed(chromium: BrowserContext, site: Site) -> None:
+    """What holds everywhere else: no refusal was said, so the page and its decoder need no code made at run time."""
+    watched = Watched(chromium.new_page())
+    watched.page.goto(site.address)
+    watched.drawn("to/0")
+    assert "unsafe-eval'" not in (VIEWER / "dist" / "index.html").read_text().replace("wasm-unsafe-eval'", "")
+    watched.page.evaluate("""() => { const made = document.createElement('script'), text = 'window.reached = true';
+        made.textContent = text; document.body.append(made); setTimeout(text) }""")
+    watched.page.evaluate("() => new Promise(done => setTimeout(done, 50))")
+    assert watched.page.evaluate("window.reached") is None
+    refused = [text for text in watched.errors if text.startswith("refused by its policy: script-src")]
+    assert len(refused) == 2
+    watched.page.close()
+
+
 def test_the_map_is_drawn_and_land_is_where_it_is(opened: Watched, site: Site) -> None:
     land = np.isnan(site.values("ocean", "to")[0, 0])
     assert 0 < land.sum() < land.size / 2
@@ -216,11 +305,16 @@ def test_the_keyboard_does_the_same(opened: Watched, site: Site) -> None:
         opened.page.keyboard.press(key)
     to = site.values("ocean", "to")
     assert readout(opened) == to[0, 0, 9, 7]
-    opened.page.wait_for_function("document.getElementById('announce').textContent.startsWith('29.5° N, 131° E: ')")
+    said = opened.page.locator("#announce")
+    expect(said).to_have_text(re.compile(r"^29\.5° N, 131° E: [0-9.]+ °C$"))
     opened.page.keyboard.press("Enter")
     filled(opened, "ocean/to/0/0/9/7")
     np.testing.assert_array_equal(exact(opened, "lead"), to[:, 0, 9, 7])
-    opened.page.wait_for_function("document.getElementById('announce').textContent.includes('over 4 days between')")
+    expect(said).to_have_text(
+        re.compile(
+            r"^29\.5° N, 131° E, .*, surface: [0-9.]+ °C on day 0; over 4 days between [0-9.]+ and [0-9.]+ °C\.$"
+        )
+    )
     for _ in range(9):  # to the land in the south-west
         opened.page.keyboard.press("Shift+ArrowLeft")
         opened.page.keyboard.press("ArrowDown")
@@ -277,7 +371,7 @@ def test_scores_are_shown_beside_persistence(opened: Watched) -> None:
     assert "damped persistence" in opened.page.inner_text("#skill-charts")
     assert "better than persistence at 3 of 3 lead days" in opened.page.inner_text("#skill-words")
     opened.page.get_by_role("radio", name="Sea water practical salinity").click()
-    opened.page.wait_for_function("document.getElementById('skill-words').textContent.includes('no scores yet')")
+    expect(opened.page.locator("#skill-words")).to_contain_text("no scores yet")
 
 
 def test_an_animation_runs_and_stops_and_less_motion_means_a_day_at_a_time(opened: Watched) -> None:
@@ -286,7 +380,7 @@ def test_an_animation_runs_and_stops_and_less_motion_means_a_day_at_a_time(opene
     opened.page.click("#play")
     assert opened.page.get_attribute("#play", "aria-pressed") == "false"
     opened.page.emulate_media(reduced_motion="reduce")
-    opened.page.wait_for_function("document.getElementById('play-word').textContent === 'Next day'")
+    expect(opened.page.locator("#play-word")).to_have_text("Next day")
     opened.page.locator("#day").fill("1")
     opened.drawn("to/1")
     opened.page.click("#play")
@@ -295,7 +389,7 @@ def test_an_animation_runs_and_stops_and_less_motion_means_a_day_at_a_time(opene
 
 def test_a_phone_needs_no_sideways_scrolling(opened: Watched) -> None:
     opened.page.set_viewport_size({"width": 360, "height": 740})
-    opened.page.wait_for_function("innerWidth === 360")
+    expect(opened.page.locator("html")).to_have_js_property("clientWidth", 360)
     assert opened.page.evaluate("document.documentElement.scrollWidth") == 360
     click(opened, 9, 7)
     filled(opened, "ocean/to/0/0/9/7")

@@ -27,6 +27,8 @@ from pipeline.store import Store
 
 SIZES = {"desktop": (1400, 900, 1), "phone": (390, 844, 3), "narrow": (360, 740, 2)}
 POINTS = {"kuroshio": "33.5,142", "": "20.5,140.5"}
+FIRST_MAP = """() => new Promise(found => new PerformanceObserver(seen => found(seen.getEntries()[0].startTime))
+    .observe({type: 'mark', buffered: true}))"""
 ADMIN = ("ADMINKEY", "admin-secret")
 
 
@@ -64,7 +66,7 @@ def look(where: str, out: Path, name: str, size: tuple[int, int], ratio: int, pr
             page = browser.Watched(context.new_page())
             page.page.goto(f"{where}#product={product}")
             page.page.wait_for_selector("#map[data-drawn]")
-            mark = page.page.wait_for_function("performance.getEntriesByName('first-map')[0]?.startTime").json_value()
+            mark = page.page.evaluate(FIRST_MAP)
             before = [request for request in page.requests if not request.url.startswith("data:")]
             print(f"{name:8} {product:16} first map {mark / 1000:.2f} s, {len(before)} requests by then", flush=True)
             page.page.screenshot(path=out / f"{name}-{product}-first.png")

@@ -1,8 +1,9 @@
 // The page: what is chosen, what is read for it, what is shown.
-import { chart, round, table, type Chart } from "./chart";
+import { round } from "./chart";
 import { scale, type Scale } from "./colours";
 import { WorldMap, type Cell } from "./map";
 import { about, banners, by, cycles, element, skill } from "./panels";
+import * as point from "./point";
 import { contents, document_, fewAtATime, Product, SYSTEM, type Contents, type Edition, type Field, type Latest, type Manifest, type Status } from "./source";
 import * as words from "./words";
 
@@ -236,59 +237,16 @@ class Page {
   private async fill(cell: Cell, anew: boolean): Promise<void> {
     const turn = anew ? ++this.askedPoint : this.askedPoint;
     const { product, variable, level, lead, deep, digits } = this;
-    const entry = this.contents.variables[variable];
-    const at = cell.row * product.longitude.length + cell.column;
-    const here = this.field![at];
+    const spot = { product, variable, level, lead, deep, digits, cell, field: this.field!, entry: this.contents.variables[variable] };
     const current = () => turn === this.askedPoint && product === this.product && variable === this.variable && level === this.level;
-    by("point-empty").hidden = true;
-    by("point-body").hidden = false;
-    by("point-title").textContent = words.place(product.latitude[cell.row], product.longitude[cell.column]);
-    by("point-value").textContent = Number.isNaN(here) ? "Land, or no value" : words.value(here, entry, digits);
-    by("point").dataset.ready = "";
-    if (Number.isNaN(here)) {
-      for (const id of ["series", "profile", "tables"]) by(id).replaceChildren();
-      by("profile-part").hidden = true;
-      by("point-progress").textContent = deep && level ? "No sea at this depth here." : "No sea here, or none that this product covers.";
-      by("series-title").hidden = true;
-      by("point").dataset.ready = "land";
-      return;
-    }
-    by("series-title").hidden = false;
-    const leads = product.times.map((_, index) => index);
-    const series: number[] = leads.map(() => NaN);
-    let done = 0;
+    if (!point.begin(spot)) return;
     const running = this.playing > 0; // its days go by: the profile stays that of the day it names
-    const profiling = deep && !running ? product.profile(variable, lead, at) : Promise.resolve<number[]>([]);
-    await fewAtATime(leads, 4, async (day) => {
-      series[day] = (await product.field(variable, day, level))[at];
-      if (current() && ++done < leads.length) by("point-progress").textContent = `${entry.title}: reading day ${done} of ${leads.length - 1}…`;
-    });
-    const profile = await profiling;
+    const found = await point.read(spot, deep && !running, current);
     if (!current() || lead !== this.lead) return;
-    const unit = words.units(entry);
-    by("point-progress").textContent = `${entry.title}${deep ? `, ${words.depth(product.depths[level])}` : ""}, day ${lead}`;
-    const low = Math.min(...series), high = Math.max(...series);
-    const between = `between ${words.figure(low, digits)} and ${words.value(high, entry, digits)}`;
-    by("series-title").textContent = `${leads.length - 1} days${unit ? `, ${unit}` : ""}`;
-    const drawn_: Chart = { lines: [{ name: entry.title, points: leads.map((day) => [day, series[day]]), look: "own" }], now: lead, whole: true,
-      across: `days after ${words.shortDay(product.times[0])}`, up: unit, dotsAlone: entry.circular, words: `${entry.title} over ${leads.length - 1} days, ${between}.` };
-    by("series").replaceChildren(chart(drawn_));
+    const said = point.show(spot, found, !running);
     if (running) return;
-    const wet = product.depths.map((metres, index): [number, number] => [metres, profile[index]]).filter(([, value]) => Number.isFinite(value));
-    by("profile-part").hidden = !deep;
-    by("profile-title").textContent = `Depth profile on day ${lead}${unit ? `, ${unit}` : ""}`;
-    if (deep) {
-      const deepest = wet[wet.length - 1]?.[0] ?? 0;
-      by("profile").replaceChildren(chart({ lines: [{ name: entry.title, points: wet, look: "own" }], down: true, across: "depth, m", up: `${unit || "value"} · depth in m downwards`,
-        words: `${entry.title} from the surface to ${deepest} m on day ${lead}: ${words.figure(wet[0]?.[1] ?? NaN, digits)} to ${words.value(wet[wet.length - 1]?.[1] ?? NaN, entry, digits)}.` }));
-    }
-    const tables = [table(`${entry.title} by day`, [["Day", "Date", unit || "value"], ...leads.map((day) => [day, words.shortDay(product.times[day]), words.figure(series[day], digits)])],
-      (index) => ({ lead: String(leads[index]), value: String(series[leads[index]]) }))];
-    if (deep) tables.push(table(`By depth on day ${lead}`, [["Depth, m", unit || "value"], ...product.depths.map((metres, index) => [metres, words.figure(profile[index], digits)])],
-      (index) => ({ depth: String(product.depths[index]), value: String(profile[index]) })));
-    by("tables").replaceChildren(...tables);
     by("point").dataset.ready = `${this.name}/${variable}/${level}/${lead}/${cell.row}/${cell.column}`;
-    if (anew) announce(`${by("point-title").textContent}, ${entry.title}: ${words.value(here, entry, digits)} on day ${lead}; over ${leads.length - 1} days ${between}.`);
+    if (anew) announce(said);
   }
 
   /** Runs through the days, at the pace of what can be read; where motion is unwanted, goes on by one day. */
@@ -359,7 +317,7 @@ async function guarded(what: () => Promise<void>): Promise<void> {
   try {
     await what();
   } catch (error) {
-    const text = error instanceof Error ? error.message : String(error);
+    const text = error instanceof Error ? [error.message, error.cause instanceof Error ? error.cause.message : ""].filter(Boolean).join(": ") : String(error);
     by("banners").append(element("div", "banner failed", element("strong", "", "This could not be read. "), text));
     by("wait").hidden = true;
     announce(`This could not be read: ${text}`);

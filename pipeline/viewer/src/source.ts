@@ -95,18 +95,35 @@ class Objects implements AsyncReadable {
 }
 
 type Numbers = zarr.Array<zarr.NumberDataType, AsyncReadable>;
+type Group = zarr.Group<AsyncReadable>;
 export type Field = Float32Array;
 const KEPT_BYTES = 256e6;
+const BLOCKS_KEPT = 24;
+
+/** What a cell holds: every lead day at one level, every level of one lead day. */
+export interface Column { series: number[]; profile: number[] }
+/** Where the column of a cell is read: laid out for it, or from the maps, where an edition has nothing else. */
+export type Layout = "series" | "maps";
+
+/** The objects below one folder of an edition, those that its manifest names; `null` where it names none. */
+function below(path: string, folder: URL, manifest: Manifest): Objects | null {
+  const own = manifest.objects.filter((item) => item.path.startsWith(`${path}/`));
+  const sizes = new Map(own.map((item) => [item.path.slice(path.length), item.size_bytes]));
+  return own.length ? new Objects(new URL(`${path}/`, folder), sizes) : null;
+}
 
 /** One product of one edition. Fields that were read are kept, the least recently used go first. */
 export class Product {
   private arrays = new Map<string, Promise<Numbers>>();
   private fields = new Map<string, Promise<Field>>();
+  private places = new Map<string, Promise<Numbers>>();
+  private blocks = new Map<string, Promise<zarr.Chunk<zarr.NumberDataType>>>();
   private constructor(
     readonly name: string,
     readonly address: URL,
     private readonly objects: Objects,
-    private readonly root: zarr.Group<AsyncReadable>,
+    private readonly root: Group,
+    private readonly laidOut: Objects | null,
     readonly latitude: Float64Array,
     readonly longitude: Float64Array,
     readonly depths: number[],
@@ -117,9 +134,8 @@ export class Product {
   /** Opens it by its consolidated metadata; coordinates are read at once. */
   static async open(name: string, folder: URL, manifest: Manifest): Promise<Product> {
     const path = manifest.products[name].path;
-    const base = new URL(`${path}/`, folder);
-    const own = manifest.objects.filter((item) => item.path.startsWith(`${path}/`));
-    const objects = new Objects(base, new Map(own.map((item) => [item.path.slice(path.length), item.size_bytes])));
+    const objects = below(path, folder, manifest);
+    if (objects === null) throw new Error(`${path}: its manifest names no object of it`);
     const store = await zarr.withConsolidatedMetadata(objects, { format: "v3" });
     const root = await zarr.open.v3(zarr.root(store), { kind: "group" });
     const coordinate = async (item: string): Promise<number[]> => {
@@ -133,7 +149,7 @@ export class Product {
       known.includes("depth") ? coordinate("depth") : Promise.resolve([]),
     ]);
     const epoch = Date.UTC(1950, 0, 1);
-    return new Product(name, base, objects, root, Float64Array.from(latitude), Float64Array.from(longitude), depths,
+    return new Product(name, new URL(`${path}/`, folder), objects, root, below(`series/${path}`, folder, manifest), Float64Array.from(latitude), Float64Array.from(longitude), depths,
       hours.map((hour) => new Date(epoch + hour * 3600e3)), known);
   }
 
@@ -163,25 +179,56 @@ export class Product {
    * whole shard where there is but one chunk in it.
    */
   field(variable: string, lead: number, level: number): Promise<Field> {
-    const key = `${variable}/${lead}/${level}`;
-    let found = this.fields.get(key);
-    if (found) {
-      this.fields.delete(key);
-    } else {
-      found = this.read(variable, lead, level);
-      found.catch(() => this.fields.delete(key));
-    }
-    this.fields.set(key, found);
     const most = Math.max(40, Math.floor(KEPT_BYTES / (4 * this.latitude.length * this.longitude.length)));
-    for (const oldest of this.fields.keys()) {
-      if (this.fields.size <= most) break;
-      this.fields.delete(oldest);
+    return kept(this.fields, `${variable}/${lead}/${level}`, most, () => this.read(variable, lead, level));
+  }
+
+  /** Which layout `column` reads. */
+  get layout(): Layout {
+    return this.laidOut ? "series" : "maps";
+  }
+
+  /**
+   * What a cell holds. `told` hears of each lead day that is read apart; `deep`: whether the profile is wanted, which
+   * costs a request of its own where the layout is that of maps.
+   */
+  async column(variable: string, lead: number, level: number, cell: number, deep: boolean, told: () => void): Promise<Column> {
+    const leads = this.times.map((_, index) => index);
+    if (this.laidOut) {
+      const [at, levels] = [await this.place(variable, cell), deep ? this.depths : []];
+      return { series: leads.map((day) => at(day, level)), profile: levels.map((_, index) => at(lead, index)) };
     }
-    return found;
+    const series: number[] = leads.map(() => NaN);
+    const profiling = deep ? this.profile(variable, lead, cell) : Promise.resolve<number[]>([]);
+    await fewAtATime(leads, 4, async (day) => {
+      series[day] = (await this.field(variable, day, level))[cell];
+      told();
+    });
+    return { series, profile: await profiling };
+  }
+
+  /** The values of a cell by lead day and level, from the one chunk that has them all and those of its neighbours. */
+  private async place(variable: string, cell: number): Promise<(lead: number, level: number) => number> {
+    const array = await kept(this.places, variable, Infinity, () => this.series(variable));
+    const spot = [Math.floor(cell / this.longitude.length), cell % this.longitude.length];
+    const [rows, columns] = array.chunks.slice(-2);
+    const corner = [...array.shape.slice(0, -2).map(() => 0), Math.floor(spot[0] / rows), Math.floor(spot[1] / columns)];
+    const { data, stride } = await kept(this.blocks, `${variable}/${corner}`, BLOCKS_KEPT, () => array.getChunk(corner));
+    const inside = (spot[0] % rows) * stride[stride.length - 2] + (spot[1] % columns) * stride[stride.length - 1];
+    return (lead, level) => data[lead * stride[0] + (stride.length === 4 ? level * stride[1] : 0) + inside];
+  }
+
+  /** A variable's array in the layout for series. */
+  private async series(variable: string): Promise<Numbers> {
+    const array = (await zarr.open.v3(zarr.root(this.laidOut!).resolve(variable), { kind: "array" })) as Numbers;
+    const maps = await this.array(variable), [time, levels] = array.shape.map((size, axis) => size === array.chunks[axis]);
+    if (`${array.shape}` !== `${maps.shape}` || !time || (array.shape.length === 4 && !levels))
+      throw new Error(`series of ${variable}: laid out as ${array.shape} in chunks of ${array.chunks}, the map is ${maps.shape}`);
+    return array;
   }
 
   /** Every level of one lead day at a cell: the shard in one request, unless its levels are known. */
-  async profile(variable: string, lead: number, cell: number): Promise<number[]> {
+  private async profile(variable: string, lead: number, cell: number): Promise<number[]> {
     const levels = this.depths.map((_, level) => level);
     const take = () => Promise.all(levels.map(async (level) => (await this.field(variable, lead, level))[cell]));
     const known = levels.filter((level) => this.fields.has(`${variable}/${lead}/${level}`)).length;
@@ -195,6 +242,19 @@ export class Product {
     const take = async () => (await zarr.get(array, where)).data as Field;
     return deep ? take() : this.objects.together(`/${variable}/c/${lead}/0/0`, take);
   }
+}
+
+/** What is kept under a name, else made and kept; the least recently used go first, and what failed is not kept. */
+function kept<T>(all: Map<string, Promise<T>>, name: string, most: number, make: () => Promise<T>): Promise<T> {
+  const there = all.get(name), found = there ?? make();
+  if (there) all.delete(name);
+  else found.catch(() => all.delete(name));
+  all.set(name, found);
+  for (const oldest of all.keys()) {
+    if (all.size <= most) break;
+    all.delete(oldest);
+  }
+  return found;
 }
 
 /** Does `what` for every item, a few at a time. */
