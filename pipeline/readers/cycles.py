@@ -25,9 +25,8 @@ from pipeline.publish import Manifest
 from pipeline.readers import gathered, repository
 from pipeline.readers.check import WORKERS, Kind, check
 from pipeline.readers.gathered import Cut, Entry
-from pipeline.readers.public import Published, every_cycle
+from pipeline.readers.public import Cycles, Published, every_cycle
 from pipeline.readers.repository import Repository, VirtualChunk, Writing
-from pipeline.store import Store
 
 Held = dict[str, list[Entry]]
 """What an archive holds, by product."""
@@ -40,17 +39,6 @@ class Collected(NamedTuple):
     withdrawn: tuple[str, ...]
     refused: Mapping[str, str]
     already: int
-
-
-class _Source(NamedTuple):
-    """The published cycles of a system: where the newest edition of each is, by the cycle's key."""
-
-    store: Store
-    newest: Mapping[str, str]
-
-    def revision(self, key: str) -> int | None:
-        """The revision that is published of a cycle, if any is."""
-        return int(self.newest[key].rpartition("/r")[2]) if key in self.newest else None
 
 
 def open_cycles(where: str | Path, product: str = "ocean", *, signed: bool = False) -> xr.Dataset:
@@ -86,14 +74,15 @@ def collect(
     keep the shards' bytes, of cycles that were taken without, too. Killed anywhere, the archive is as after its last
     commit, and the same call goes on. ``said``: told of every cycle when it is taken.
     """
-    store, folder, newest = every_cycle(where, system=system, signed=signed)
-    source = _Source(store, newest)
-    archive = Repository(out, store, store.address(folder))
+    source = every_cycle(where, system=system, signed=signed)
+    archive = Repository(out, source.store, source.store.address(source.folder))
     taken, refused = list[str](), dict[str, str]()
     with archive.alone():
         with archive.writing() as changes:
+            _check_system(changes.store, source.system)
             held = _held(changes.store)
-        wanted = [key for key in sorted(newest) if not _current(held, key, source, copy=copy)]
+        archive.settle()
+        wanted = [key for key in sorted(source.newest) if not _current(held, key, source, copy=copy)]
         for key in wanted:
             try:
                 words = _take(archive, source, key, copy=copy)
@@ -103,22 +92,24 @@ def collect(
             taken += [words] if words else []
             said(words or f"{key}: withdrawn meanwhile, not taken")
         withdrawn = _mark_withdrawn(archive, source)
-    return Collected(tuple(taken), withdrawn, refused, len(newest) - len(wanted))
+    return Collected(tuple(taken), withdrawn, refused, len(source.newest) - len(wanted))
 
 
 def _held(store: zarr.abc.store.Store) -> Held:
     return {product: gathered.entries(store, product) for product in gathered.products(store)}
 
 
-def _current(held: Held, key: str, source: _Source, *, copy: bool) -> bool:
+def _current(held: Held, key: str, source: Cycles, *, copy: bool) -> bool:
     """Whether an archive has the newest edition of a cycle, as it is wanted."""
     there = [item for items in held.values() for item in items if item.key == key and not item.withdrawn]
+    address = source.store.address(source.newest[key])
     return bool(there) and all(
-        item.revision == source.revision(key) and (item.copied or not copy) for item in there
+        item.revision == source.revision(key) and (item.copied or (not copy and item.edition == address))
+        for item in there
     )  # fmt: skip
 
 
-def _take(archive: Repository, source: _Source, key: str, *, copy: bool) -> str | None:
+def _take(archive: Repository, source: Cycles, key: str, *, copy: bool) -> str | None:
     """Take the newest edition of a cycle, all its products in one commit; words for it, or ``None``: it is gone."""
     prefix = source.newest[key]
     data = source.store.find(f"{prefix}/{MANIFEST}")
@@ -128,7 +119,7 @@ def _take(archive: Repository, source: _Source, key: str, *, copy: bool) -> str 
     manifest = _whole(found)
     stamps = {} if copy else source.store.stamps(prefix)
     with archive.writing() as changes:
-        _check_system(changes.store, manifest)
+        _check_system(changes.store, manifest.system)
         held = _held(changes.store)
         for product in sorted(manifest.products):
             _place(changes, source, gathered.cut(found, manifest, product), found, held.get(product, []),
@@ -156,18 +147,17 @@ def _whole(found: Published) -> Manifest:
     return report.manifest
 
 
-def _check_system(store: zarr.abc.store.Store, manifest: Manifest) -> None:
+def _check_system(store: zarr.abc.store.Store, system: str) -> None:
     """One archive, one system: said at its root when it is begun."""
-    root = zarr.open_group(store, mode="a", zarr_format=3)
-    named = root.attrs.setdefault("system", manifest.system)
-    if named != manifest.system:
+    named = zarr.open_group(store, mode="a", zarr_format=3).attrs.setdefault("system", system)
+    if named != system:
         raise UsageError(
-            f"an archive of {manifest.system}", found=f"one of {named}", where="--out", action="name another for it"
+            f"an archive of {system}", found=f"one of {named}", where="--out", action="name another for this system"
         )
 
 
 def _place(
-    changes: Writing, source: _Source, product: Cut, found: Published, held: list[Entry],
+    changes: Writing, source: Cycles, product: Cut, found: Published, held: list[Entry],
     stamps: Mapping[str, str | datetime] | None,
 ) -> None:  # fmt: skip
     """Put a product of a cycle at its place in the order of starts; ``stamps``: none to copy its shards."""
@@ -203,7 +193,7 @@ def _refer(
         changes.refer(f"{product.product}/{name}", chunks)
 
 
-def _move(changes: Writing, source: _Source, product: str, entry: Entry, position: int) -> None:
+def _move(changes: Writing, source: Cycles, product: str, entry: Entry, position: int) -> None:
     """Make place for an earlier cycle that came late: a later one moves on by one."""
     if entry.copied:
         for name, index in gathered.chunks(changes.store, product):
@@ -218,7 +208,7 @@ def _move(changes: Writing, source: _Source, product: str, entry: Entry, positio
             changes.refer(f"{product}/{name}", list(_dangling(changes, product, entry, name, position + 1)))
 
 
-def _published(source: _Source, key: str) -> Published:
+def _published(source: Cycles, key: str) -> Published:
     prefix = source.newest[key]
     return Published(source.store, prefix, source.store.read_bytes(f"{prefix}/{MANIFEST}"))
 
@@ -231,12 +221,13 @@ def _dangling(changes: Writing, product: str, entry: Entry, name: str, position:
             yield VirtualChunk((position, *index), f"{entry.edition}/{path}", 1, None)
 
 
-def _mark_withdrawn(archive: Repository, source: _Source) -> tuple[str, ...]:
-    """Mark what is no longer published, in one commit."""
+def _mark_withdrawn(archive: Repository, source: Cycles) -> tuple[str, ...]:
+    """Mark what is no longer published where it was, in one commit."""
+    folder = f"{source.store.address(source.folder)}/"
     with archive.writing() as changes:
         held = _held(changes.store)
-        gone = {product: [item for item in items if not item.withdrawn and item.key not in source.newest]
-                for product, items in held.items()}  # fmt: skip
+        gone = {product: [item for item in items if not item.withdrawn and item.key not in source.newest
+                          and item.edition.startswith(folder)] for product, items in held.items()}  # fmt: skip
         names = sorted({f"{item.key} r{item.revision}" for items in gone.values() for item in items})
         for product, items in gone.items():
             _withdraw(changes, product, items, held[product])

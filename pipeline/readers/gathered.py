@@ -154,16 +154,17 @@ def add(store: zarr.abc.store.Store, found: Published, product: Cut, position: i
     row = _row(found, product, copied)
     for name in (*_COLUMNS, VALID_TIME):
         array = _array(group, name)
-        after = np.asarray(array[position + (not new) :])
+        following = position + (not new)
+        after = np.asarray(array[following:]) if following < array.shape[0] else None
         if new:
             array.resize((array.shape[0] + 1, *array.shape[1:]))
-        first = np.empty((1, *array.shape[1:]), dtype=after.dtype)
-        first[0] = row[name]
-        array[position:] = np.concatenate([first, after])
+        array[position] = row[name]
+        if new and after is not None:
+            array[position + 1 :] = after
     for name in sorted({item.name for item in product.shards}) if new else ():
         array = _array(group, name)
         array.resize((array.shape[0] + 1, *array.shape[1:]))
-    group.attrs.update({name: product.said[name] for name in _OF_EVERY_CYCLE if name in product.said})
+    group.update_attributes({name: product.said[name] for name in _OF_EVERY_CYCLE if name in product.said})
 
 
 def withdraw(store: zarr.abc.store.Store, product: str, position: int) -> None:

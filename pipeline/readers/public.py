@@ -67,6 +67,22 @@ class Published(NamedTuple):
         return f"{self.prefix}/{relative}" if self.prefix else relative
 
 
+class Cycles(NamedTuple):
+    """What a system has published: the store, the folder of its cycles there, and where each one's newest edition is.
+
+    ``newest``: by the cycle's key, ``YYYYMMDDTHH``.
+    """
+
+    store: Store
+    system: str
+    folder: str
+    newest: dict[str, str]
+
+    def revision(self, key: str) -> int | None:
+        """The revision that is published of a cycle, if any is."""
+        return int(self.newest[key].rpartition("/r")[2]) if key in self.newest else None
+
+
 def find(
     where: str | Path, *, system: str | None = None, cycle: str | None = None, signed: bool = False
 ) -> Published:  # fmt: skip
@@ -93,8 +109,8 @@ def find(
 
 def every_cycle(
     where: str | Path, *, system: str | None = None, signed: bool = False
-) -> tuple[Store, str, dict[str, str]]:  # fmt: skip
-    """A store, the folder of a system's cycles in it, and of each cycle, by its key, where its newest edition is.
+) -> Cycles:  # fmt: skip
+    """The published cycles of a system, each at its newest edition.
 
     ``where``: a store, or a system in it. What is unfinished or was withdrawn is not among them. ``StoreError`` where
     nothing is published, where nobody may list, or where the store does not answer.
@@ -113,7 +129,7 @@ def every_cycle(
             if found.store.exists(f"{prefix}/{MANIFEST}"):
                 newest[key] = prefix
                 break
-    return found.store, f"{root}cycles", newest
+    return Cycles(found.store, found.manifest.system, f"{root}cycles", newest)
 
 
 def _public(uri: str, signed: bool) -> Public:

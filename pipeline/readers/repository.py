@@ -46,8 +46,8 @@ class VirtualChunk(NamedTuple):
 class Writing:
     """Changes that nobody sees until they are committed."""
 
-    def __init__(self, session: icechunk.Session) -> None:
-        self._session = session
+    def __init__(self, session: icechunk.Session, where: str) -> None:
+        self._session, self._where = session, where
 
     @property
     def store(self) -> zarr.abc.store.Store:
@@ -70,12 +70,13 @@ class Writing:
         if refused:
             raise CheckFailed(
                 f"chunks of {array} in places that the archive names", found=f"{len(refused)} elsewhere, first "
-                f"{chunks[0].address}", where="the archive of cycles", action="collect from the store's own address",
+                f"{chunks[0].address}", where=self._where, action="collect from the store's own address",
             )  # fmt: skip
 
     def commit(self, message: str, facts: dict[str, object]) -> str:
         """Make the changes visible, all at once; return the snapshot's name."""
-        return self._session.commit(message, facts)
+        with _told("commit to", self._where):
+            return self._session.commit(message, facts)
 
 
 class Repository:
@@ -90,7 +91,13 @@ class Repository:
         self._place = Store(self.where).place
         with _told("open", self.where):
             storage = _storage(self.where, self._place, signed=True)
-            self._repository = _opened(storage, location(f"{container}/"), store.place, container)
+            self._repository, self._settled = _opened(storage, location(f"{container}/"), store.place, container)
+
+    def settle(self) -> None:
+        """Tell later readers of the container, where the repository does not yet."""
+        if not self._settled:
+            with _told("write", self.where):
+                self._repository.save_config()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -109,17 +116,24 @@ class Repository:
     def writing(self) -> Iterator[Writing]:
         """Changes upon the newest state; without ``Writing.commit`` they are forgotten."""
         with _told("write", self.where):
-            yield Writing(self._repository.writable_session(BRANCH))
+            yield Writing(self._repository.writable_session(BRANCH), self.where)
 
 
 class Reading(WrapperStore[zarr.abc.store.Store]):
     """A snapshot for Zarr to read; chunks that cannot be read are a ``StoreError`` that says why."""
 
+    def __init__(self, store: zarr.abc.store.Store, where: str) -> None:
+        super().__init__(store)
+        self._where = where
+
+    def _with_store(self, store: zarr.abc.store.Store) -> Reading:
+        return Reading(store, self._where)
+
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:  # fmt: skip
         """The bytes asked for."""
-        with _told(f"read {key} of", str(self._store)):
+        with _told(f"read {key} of", self._where):
             return await super().get(key, prototype, byte_range)
 
 
@@ -143,7 +157,7 @@ def newest(where: str | Path, *, signed: bool) -> Reading:
         repository = icechunk.Repository.open(
             storage, authorize_virtual_chunk_access=icechunk.containers_credentials(allowed)
         )
-        return Reading(repository.readonly_session(BRANCH).store)
+        return Reading(repository.readonly_session(BRANCH).store, text)
 
 
 def location(address: str) -> str:
@@ -178,8 +192,10 @@ def _folder(where: str) -> Path:
     return Path(where.removeprefix("file://")).absolute()
 
 
-def _opened(storage: icechunk.Storage, prefix: str, place: Place | None, container: str) -> icechunk.Repository:
-    """The repository, with this prefix among the places of its virtual chunks."""
+def _opened(
+    storage: icechunk.Storage, prefix: str, place: Place | None, container: str
+) -> tuple[icechunk.Repository, bool]:  # fmt: skip
+    """The repository, with this prefix among the places of its virtual chunks, and whether it has kept that."""
     import icechunk
 
     there = icechunk.Repository.exists(storage)
@@ -201,11 +217,8 @@ def _opened(storage: icechunk.Storage, prefix: str, place: Place | None, contain
         config.manifest = icechunk.ManifestConfig(
             splitting=icechunk.ManifestSplittingConfig.from_dict({every: {dimension: CYCLES_IN_MANIFEST}})
         )
-        return icechunk.Repository.create(storage, config=config)
-    repository = icechunk.Repository.open(storage, config=config)
-    if not known:
-        repository.save_config()
-    return repository
+        return icechunk.Repository.create(storage, config=config), True
+    return icechunk.Repository.open(storage, config=config), known
 
 
 @contextmanager
@@ -219,13 +232,21 @@ def _told(doing: str, where: str) -> Iterator[None]:
         raise _held(where) from error
     except icechunk.IcechunkError as error:
         lines = [line.strip(" |x`->") for line in str(error).splitlines()]
-        found = "; ".join(dict.fromkeys(line for line in lines if line and not line.startswith(("context", "0:"))))
-        gone = "not found" in found or "virtual" in found
+        found = "; ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_NOISE)))
         raise StoreError(
             f"to {doing} the archive of cycles", found=found, where=where,
-            action="its forecast was withdrawn or changed since it was collected: leave out cycles that are withdrawn "
-            "and not copied, or run goms collect" if gone else "look at the store and the keys, then run again",
+            action=_GONE if any(word in found for word in _SIGNS_OF_GONE) else _AWAY,
         ) from error  # fmt: skip
+
+
+_NOISE = ("context", "0:", "1:", "with key", "at icechunk")
+"""How lines begin in Icechunk's errors that are for its own developers."""
+_SIGNS_OF_GONE = ("not found", "NoSuchKey", "AccessDenied", "checksum")
+_GONE = (
+    "its forecast was withdrawn or changed since it was collected: run goms collect, and leave out the cycles that are "
+    "withdrawn and not copied"
+)
+_AWAY = "check the address, the network and the keys, then run again"
 
 
 def _held(where: str) -> CycleHeld:
