@@ -22,7 +22,7 @@ from pipeline.errors import CycleHeld, StoreError
 from pipeline.operations import retention
 from pipeline.operations.retention import What
 from pipeline.record import lock
-from pipeline.scoring import regions
+from pipeline.scoring import regions, scores
 from pipeline.scoring.scoreboard import Board, Scored, identity
 from pipeline.store import to_json
 from tests import small_ocean as small
@@ -141,6 +141,16 @@ def test_a_board_takes_regions_that_came_since_behind_its_own(folder_store, monk
     assert board(folder_store).revisions(small.START + DAY) == {1: 1, 2: 1}
 
 
+def test_the_kept_moments_of_an_edition_begin_anew_with_other_regions(folder_store, scored) -> None:
+    """They are of a few drawn lead days, and its table keeps the others."""
+    folder_store.write_bytes("kept.nc", scores.netcdf(scored[1, 1]))
+    both = scores._with_what_is_there(folder_store, "kept.nc", scored[1, 2])
+    assert both["lead_day"].values.tolist() == [1, 2]
+    more = xr.concat([scored[1, 2], scored[1, 2].assign_coords(region=["south"])], "region")
+    alone = scores._with_what_is_there(folder_store, "kept.nc", more)
+    assert (alone["lead_day"].values.tolist(), alone["region"].values.tolist()) == ([2], ["everywhere", "south"])
+
+
 def test_a_board_goes_on_with_a_region_that_is_no_more(folder_store, monkeypatch) -> None:
     monkeypatch.setattr(regions, "REGIONS", (regions.EVERYWHERE, SOUTH))
     board(folder_store).add(small.START + DAY, [Scored(1, 1, NUMBER, made_up(1.0, "everywhere", "south"))])
@@ -244,11 +254,11 @@ def test_two_verifications_at_once_lose_no_day(any_store, monkeypatch) -> None:
 
 def test_a_holder_that_died_is_succeeded_after_its_lease(any_store, monkeypatch) -> None:
     monkeypatch.setattr(verification, "PATIENCE_SECONDS", 0.0)
-    scores = lock.Scores("small")
+    small_scores = lock.Scores("small")
 
     def left_by_another(expires) -> None:
         lease = lock.Lease(owner="process 7 on elsewhere", token="x", fence=1, since=expires, expires=expires)
-        any_store.write_bytes(lock.path(scores), to_json(lease.model_dump(mode="json")))
+        any_store.write_bytes(lock.path(small_scores), to_json(lease.model_dump(mode="json")))
 
     left_by_another(now() + timedelta(hours=1))
     with pytest.raises(CycleHeld, match=r"the scores of system small .* held by process 7 on elsewhere") as refused:

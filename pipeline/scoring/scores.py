@@ -98,7 +98,8 @@ def _with_what_is_there(store: Store, path: str, scores: xr.Dataset) -> xr.Datas
         return scores
     with xr.open_dataset(found.data, engine="netcdf4") as opened_before:
         before = opened_before.load()
-    if before["by"].values.tolist() != scores["by"].values.tolist() or set(before) != set(scores):
+    same = all(before[name].values.tolist() == scores[name].values.tolist() for name in ("by", "channel", "region"))
+    if not same or set(before) != set(scores):
         return scores
     others = [lead for lead in before["lead_day"].values if lead not in scores["lead_day"].values]
     if not others:
