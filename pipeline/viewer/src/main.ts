@@ -255,7 +255,6 @@ class Page {
     if (still.matches) return void guarded(() => this.go({ lead: next() }));
     if (this.playing) return this.stop();
     this.playing = 1;
-    by("play").setAttribute("aria-pressed", "true");
     by("play-icon").textContent = "❚❚";
     by("play-word").textContent = "Pause";
     const { product, variable, level } = this;
@@ -274,9 +273,6 @@ class Page {
     const was = this.playing;
     clearTimeout(this.playing);
     this.playing = 0;
-    const button = by("play");
-    if (still.matches) button.removeAttribute("aria-pressed");
-    else button.setAttribute("aria-pressed", "false");
     by("play-icon").textContent = still.matches ? "▷" : "▶";
     by("play-word").textContent = still.matches ? "Next day" : "Play";
     if (!was) return;

@@ -141,7 +141,7 @@ export class WorldMap {
     pen.lineWidth = 1;
     pen.font = "11px system-ui, sans-serif";
     const label = (text: string, x: number, y: number) => {
-      pen.lineWidth = 3;
+      [pen.lineWidth, pen.lineJoin] = [3, "round"];
       pen.strokeStyle = "rgb(255 255 255 / .75)";
       pen.strokeText(text, x, y);
       pen.fillStyle = "#22262b";

@@ -21,8 +21,8 @@ export function banners(contents: Contents, manifest: Manifest, product: string)
   const reasons = manifest.products[product]?.degraded_reasons ?? [];
   const others = manifest.degraded_reasons.filter((reason) => !reasons.includes(reason));
   if (reasons.length || others.length) {
-    const list = element("ul", "", ...reasons.map((reason) => element("li", "", reason)), ...others.map((reason) => element("li", "", `elsewhere in this forecast: ${reason}`)));
-    made.push(element("div", "banner degraded", element("strong", "", reasons.length ? "Degraded: this product is less than it should be." : "Degraded, though not this product."), list));
+    const list = element("ul", "", ...reasons.map((reason) => element("li", "", reason)), ...others.map((reason) => element("li", "", reasons.length ? `elsewhere in this forecast: ${reason}` : reason)));
+    made.push(element("div", "banner degraded", element("strong", "", reasons.length ? "Degraded: this product is less than it should be." : "Degraded elsewhere in this forecast, not in this product."), list));
   }
   const newer = contents.cycles.some((item) => item.cycle > manifest.cycle || (item.cycle === manifest.cycle && item.revision > manifest.revision));
   if (newer)
