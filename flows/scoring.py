@@ -89,8 +89,14 @@ def score_product(
     """Score one product on every valid time that has forecasts without scores."""
     board = Board(asked.store, asked.system, product)
     found = list[tuple[Manifest, Scored]]()
-    for valid, due in sorted(dues(editions, product, asked.moment, leads).items(), reverse=True):
-        if not board.takes(valid):
+    all_due = dues(editions, product, asked.moment, leads)
+    too_old = [valid for valid in all_due if not board.takes(valid)]
+    if too_old:
+        most = asked.system.retention.scores_days
+        progress().say(f"{product.name}: {len(too_old)} days up to {max(too_old):%Y-%m-%d} are older than the scores "
+                       f"that are kept (scores_days {most}): not scored")  # fmt: skip
+    for valid, due in sorted(all_due.items(), reverse=True):
+        if valid in too_old:
             continue
         done = board.revisions(valid)
         left = [item for item in due if done.get(item.lead_day) != item.manifest.revision]

@@ -9,13 +9,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import shelves
 import xarray as xr
 
-from flows import verification
+from flows import scoring, verification
 from flows.clock import now
 from pipeline import products, verify
 from pipeline.errors import CycleHeld, StoreError
@@ -217,6 +218,19 @@ def test_what_is_left_reads_as_before_and_days_go_on_being_added(folder_store) -
     assert Board(folder_store, KEPT, products.WAVES).revisions(small.START) == {}
     plan, _ = tend(folder_store, 36)
     assert [item.why for item in plan.removals] == ["waves: 1 days older than the newest 3"]
+
+
+def test_a_day_older_than_what_is_kept_is_not_scored_again_and_that_is_said(folder_store, capsys) -> None:
+    scored_days(folder_store, 5)
+    tend(folder_store, 0)
+    before, forecast = folder_store.objects(""), SimpleNamespace(lead_days=2, products={"waves"}, revision=1)
+    asked = scoring.Scoring(None, KEPT, folder_store, shelves.MOMENT)
+    editions = {small.CYCLE._replace(start=small.START - DAY): forecast}  # valid on the first two days
+    assert scoring.score_product.fn(asked, products.WAVES, editions, ()) == []
+    assert "waves: 2 days up to 2024-02-28 are older than the scores that are kept (scores_days 3)" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert folder_store.objects("") == before
 
 
 def test_a_board_that_was_added_to_since_the_plan_is_left_for_the_next_time(folder_store) -> None:
