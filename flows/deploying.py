@@ -29,7 +29,7 @@ def deploy(
     if store is not None:
         made = tuple(item.with_parameters(store=store) for item in made)
     if forecaster is not None:
-        made = tuple(item.with_parameters(forecaster=forecaster) if item.forecasts else item for item in made)
+        made = tuple(item.with_parameters(forecaster=forecaster) if item.takes_forecaster else item for item in made)
     deployments.apply(made, pool, image)
     return [firing_line(entry) for entry in wanted]
 

@@ -23,6 +23,8 @@ HEARTBEAT_SECONDS = 30
 BEATS_MISSED = 5
 """Signs of life that a run may miss in a row before it is taken for dead: a server that was busy for two minutes is no
 death of its runs."""
+TRIES_MORE = 4
+"""How often a step of a scheduled run is tried again where its error may pass: nobody waits for its answer."""
 SKIPPED, HELD, DEGRADED, ALARM = "Skipped", "Held", "Degraded", "Alarm"
 """Names of the endings that are Completed and yet not plainly so: too late to be made, somebody else is at it or an
 operator holds it, published with something missing, trouble seen by the watch."""
@@ -30,6 +32,8 @@ ENDINGS = ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry", SKIPP
 """After these a run gives no sign of life, and need not."""
 ZOMBIES = "goms: end runs that give no sign of life"
 """Name of the automation."""
+FORECASTS_ON = {"GOMS_DEVICE": "cuda"}
+"""What a run that is given a GPU has in its environment: without it the model runs on the processor beside it."""
 
 
 class Pool(NamedTuple):
@@ -42,15 +46,19 @@ class Pool(NamedTuple):
 
 POOLS: dict[str, Pool] = {
     "process": Pool("process", "prefect", {}),
-    "docker": Pool("docker", "prefect-docker", {"container_create_kwargs": {
+    "docker": Pool("docker", "prefect-docker", {"env": FORECASTS_ON, "container_create_kwargs": {
         "device_requests": [{"driver": "nvidia", "count": 1, "capabilities": [["gpu"]]}]}}),
-    "kubernetes": Pool("kubernetes", "prefect-kubernetes", {"gpus": 1}),
+    "kubernetes": Pool("kubernetes", "prefect-kubernetes", {"gpus": 1, "env": FORECASTS_ON}),
 }  # fmt: skip
 """The work pools, by the name they have on the server."""
 
 
 class Deployed(NamedTuple):
-    """One deployment. ``cron`` is UTC; ``forecasts``: it wants the accelerator where the work pool has one to give."""
+    """One deployment. ``cron`` is UTC.
+
+    ``takes_forecaster``: it has that parameter. ``forecasts``: it runs a model itself, and is given the accelerator
+    where the work pool has one. ``alone``: a run is cancelled that comes while another of it goes on.
+    """
 
     name: str
     entrypoint: str
@@ -58,7 +66,9 @@ class Deployed(NamedTuple):
     parameters: dict[str, Any]
     tags: tuple[str, ...]
     cron: str | None = None
+    takes_forecaster: bool = False
     forecasts: bool = False
+    alone: bool = False
 
     def with_parameters(self, **others: Any) -> Deployed:
         """The same with some parameters more."""
@@ -91,7 +101,7 @@ def daily(system: System) -> Deployed:
     return Deployed(
         f"daily-{system.name}", "flows.scheduled.daily",
         f"{system.title}: forecast, check, publish. {when}", {"system": system.name}, (system.name, "daily"),
-        None if schedule is None else schedule.cron, forecasts=True,
+        None if schedule is None else schedule.cron, takes_forecaster=True, forecasts=True,
     )  # fmt: skip
 
 
@@ -102,16 +112,17 @@ def verification(system: System) -> Deployed:
         f"{system.title}: scores every lead day of the published forecasts that has a truth since. Fires at "
         f"{VERIFICATION_CRON} (UTC): hours after the daily run, so that the two do not share the machine.",
         {"system": system.name}, (system.name, "verification"),
-        VERIFICATION_CRON if system.schedule is not None else None,
+        VERIFICATION_CRON if system.schedule is not None else None, alone=True,
     )  # fmt: skip
 
 
 def backfill(system: System) -> Deployed:
-    """Many days of a system, fired by hand."""
+    """Many days of a system, fired by hand. Its run computes nothing: the daily runs that it submits do."""
     return Deployed(
         f"backfill-{system.name}", "flows.scheduled.backfill",
         f"{system.title}: every day from FIRST to LAST that is not published, through the daily deployment. "
-        "No schedule; the same as goms backfill.", {"system": system.name}, (system.name, "backfill"), forecasts=True,
+        "No schedule; the same as goms backfill.", {"system": system.name}, (system.name, "backfill"),
+        takes_forecaster=True,
     )  # fmt: skip
 
 
@@ -121,13 +132,13 @@ OF_THE_STORE = (
         "housekeeping", "flows.housekeeping.housekeeping",
         "Removes what every system's retention says is past its time, and what dead runs left. Fires at 27 3 * * * "
         "(UTC): before the day's first run, when nothing is being made.",
-        {"apply": True}, ("housekeeping",), "27 3 * * *",
+        {"apply": True}, ("housekeeping",), "27 3 * * *", alone=True,
     ),
     Deployed(
         "watch", "flows.lookout.watch",
         "Looks at every system's freshness, writes status.json and alerts before a deadline is missed. Fires every "
         "quarter of an hour. It needs Prefect: goms watch, run by the machine's own timer, does not.",
-        {}, ("watch",), "*/15 * * * *",
+        {}, ("watch",), "*/15 * * * *", alone=True,
     ),
 )  # fmt: skip
 """What is deployed once for the whole store."""
@@ -183,6 +194,7 @@ def apply(wanted: Sequence[Deployed], pool_name: str = "process", image: str | N
 
 def _deploy(client: Any, item: Deployed, pool_name: str) -> Any:
     from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
     from prefect.client.schemas.schedules import CronSchedule
     from prefect.flows import load_flow_from_entrypoint
     from prefect.utilities.callables import parameter_schema
@@ -193,11 +205,13 @@ def _deploy(client: Any, item: Deployed, pool_name: str) -> Any:
     schedules = [] if item.cron is None else [
         DeploymentScheduleCreate(schedule=CronSchedule(cron=item.cron, timezone="UTC"), slug="daily", active=True)
     ]  # fmt: skip
+    one = {"concurrency_limit": 1, "concurrency_options": ConcurrencyOptions(
+        collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)} if item.alone else {}  # fmt: skip
     return client.create_deployment(
         client.create_flow_from_name(flow.name), item.name, version=code_version(), schedules=schedules,
         parameters=item.parameters, description=item.description, work_pool_name=pool_name, tags=list(item.tags),
         entrypoint=item.entrypoint, pull_steps=[], job_variables=item.job_variables(POOLS[pool_name]),
-        parameter_openapi_schema=parameter_schema(flow).model_dump_for_openapi(), enforce_parameter_schema=True,
+        parameter_openapi_schema=parameter_schema(flow).model_dump_for_openapi(), enforce_parameter_schema=True, **one,
     )  # fmt: skip
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
+from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import notify
+from flows import clock, notify
 from flows import watch as watching
-from flows.deployments import ALARM
+from flows.deployments import ALARM, SKIPPED
 from pipeline.errors import GomsError
 from pipeline.settings import Settings
+
+LATEST_SECONDS = 15 * 60
+"""A look that begins later than this after its time is none: the next one is due, and sees what this one would."""
 
 
 @flow(name="watch", flow_run_name="watch", persist_result=False)
@@ -23,6 +26,9 @@ def watch(store: str | None = None) -> State[Any]:
         store: What to look at; none: GOMS_STORE of the worker.
     """
     settings = Settings()
+    behind = (clock.now() - runtime.flow_run.scheduled_start_time).total_seconds()
+    if behind > LATEST_SECONDS:
+        return Completed(name=SKIPPED, message=f"{behind / 3600:.1f} h behind its time: the next one sees the same")
     try:
         found = watching.look(store or settings.store, notify.channels(settings, ()), settings)
     except GomsError as error:

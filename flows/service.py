@@ -210,7 +210,7 @@ def environment_of(place: Home, settings: Settings, store: Store, address: str) 
     Leases of concurrency slots lie in files, so that a slot whose holder died is free again after its lease, also
     when the server was started anew in between.
     """
-    from flows.deployments import DEVICE_SLOT, HEARTBEAT_SECONDS
+    from flows.deployments import DEVICE_SLOT, HEARTBEAT_SECONDS, TRIES_MORE
 
     changes = {
         "PREFECT_API_URL": address,
@@ -226,6 +226,7 @@ def environment_of(place: Home, settings: Settings, store: Store, address: str) 
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "GOMS_DEVICE_SLOT": DEVICE_SLOT,
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+        "PREFECT_TASK_DEFAULT_RETRIES": str(TRIES_MORE),
         "PREFECT_WORKER_QUERY_SECONDS": "5",
         "PREFECT_LOGGING_LEVEL": "INFO",
     }

@@ -31,9 +31,10 @@ def text(entries: Iterable[Deployed] | None = None) -> str:
 def described(item: Deployed) -> dict[str, Any]:
     """One deployment as Prefect's file has it."""
     schedules = [] if item.cron is None else [{"cron": item.cron, "timezone": "UTC", "slug": "daily", "active": True}]
+    alone = {"concurrency_limit": {"limit": 1, "collision_strategy": "CANCEL_NEW"}} if item.alone else {}
     return {
         "name": item.name, "entrypoint": item.entrypoint, "description": item.description,
-        "parameters": item.parameters, "tags": list(item.tags), "schedules": schedules,
+        "parameters": item.parameters, "tags": list(item.tags), "schedules": schedules, **alone,
         "work_pool": {"name": "process", "job_variables": item.job_variables(deployments.POOLS["process"])},
     }  # fmt: skip
 

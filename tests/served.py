@@ -97,6 +97,7 @@ def start(folder: Path, masks: Path, store: str, *options: object, **others: str
     environment = inherited | {
         "GOMS_SCRATCH": str(folder / "scratch"), "OMP_NUM_THREADS": "1", "COLUMNS": "200",
         "SMALL_SEA_MASKS": str(masks), "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_LOGGING_LEVEL": "INFO",
+        "PREFECT_TASK_DEFAULT_RETRIES": "0",  # what fails here fails for good, and is waited for
         "PYTHONPATH": os.pathsep.join((str(HERE / "small_site"), str(HERE), str(HERE.parent))), **others,
     }  # fmt: skip
     port = _free_port()

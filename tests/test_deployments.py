@@ -1,0 +1,99 @@
+"""What deployments ask of Prefect's server and of a work pool, on the server itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flow_engine import run_flow
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Pending, Scheduled
+
+from flows import clock, deployments, lookout, service
+from pipeline.settings import Settings
+from pipeline.store import Store
+
+EVERY = {item.name: item for item in deployments.deployments(deployments.scheduled_systems())}
+
+
+@pytest.fixture
+def client(prefect_server: str) -> Iterator[SyncPrefectClient]:
+    with temporary_settings({PREFECT_API_URL: prefect_server}), SyncPrefectClient(prefect_server) as opened:
+        opened.create_work_pool(WorkPoolCreate(name="process", type="process"), overwrite=True)
+        yield opened
+        opened.delete_work_pool("process")
+
+
+@pytest.fixture
+def late(client: SyncPrefectClient, tmp_path: Path) -> Iterator[list[FlowRun]]:
+    """Two looks of a day ago that a worker finds when it comes back, of the deployment as it is brought there."""
+    watch = EVERY["watch"].with_parameters(store=str(tmp_path / "store"))
+    deployments._deploy(client, watch, "process")
+    found = deployments._deploy(client, watch, "process")  # a second time, as every new version does
+    missed: State[Any] = Scheduled(scheduled_time=clock.now() - timedelta(hours=24))
+    yield [client.create_flow_run_from_deployment(found, state=missed) for _ in range(2)]
+    client.delete_deployment(found)
+
+
+def moved(client: SyncPrefectClient, run: FlowRun, state: State[Any]) -> str | None:
+    """The state that the server gives a run that asks for one."""
+    given = client.set_flow_run_state(run.id, state).state
+    return given and given.name
+
+
+def test_of_two_looks_that_a_worker_finds_late_one_is_cancelled_and_the_other_skipped(
+    client: SyncPrefectClient, late: list[FlowRun], tmp_path: Path
+) -> None:
+    assert [moved(client, run, Pending()) for run in late] == ["Pending", "Cancelled"]
+    ended: Any = run_flow(lookout.watch, flow_run=client.read_flow_run(late[0].id),
+                          parameters={"store": str(tmp_path / "store")}, return_type="state")  # fmt: skip
+    assert (ended.name, ended.message) == ("Skipped", "24.0 h behind its time: the next one sees the same")
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_look_in_its_time_is_one(client: SyncPrefectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOMS_SCRATCH", str(tmp_path))
+    now, ended = clock.now(), list[State[Any]]()
+    for minutes in (14, 16):
+        monkeypatch.setattr(clock, "now", lambda late=timedelta(minutes=minutes): now + late)
+        ended.append(lookout.watch(store=str(tmp_path / "store"), return_state=True))
+    assert [state.name for state in ended] == ["Completed", "Skipped"]
+
+
+def test_what_comes_every_so_often_goes_on_once_at_a_time() -> None:
+    scored = {f"verification-{entry.name}" for entry in deployments.scheduled_systems()}
+    assert {name for name, item in EVERY.items() if item.alone} == {"watch", "housekeeping", *scored}
+
+
+@pytest.mark.parametrize("pool", deployments.POOLS.values(), ids=lambda pool: pool.kind)
+def test_only_what_runs_a_model_is_given_a_gpu_and_then_it_runs_there(pool: deployments.Pool) -> None:
+    asked = {name: item.job_variables(pool) for name, item in EVERY.items()}
+    given = {name: wanted for name, wanted in asked.items() if wanted}
+    assert set(given) == (set() if pool.kind == "process" else {"daily-twin"})
+    assert all(wanted["env"] == {"GOMS_DEVICE": "cuda"} for wanted in given.values())
+    assert all(len(wanted) == 2 for wanted in given.values())  # and the GPU itself
+
+
+def test_a_forecaster_is_for_what_takes_one() -> None:
+    from prefect.flows import load_flow_from_entrypoint
+
+    flows: dict[str, Any] = {name: load_flow_from_entrypoint(item.entrypoint) for name, item in EVERY.items()}
+    assert {name for name, item in EVERY.items() if item.takes_forecaster} == {
+        name for name, flow in flows.items() if "forecaster" in flow.parameters.properties}  # fmt: skip
+
+
+def test_the_steps_of_a_service_are_tried_again(tmp_path: Path) -> None:
+    """In a process with the environment that ``goms up`` gives its worker."""
+    place = service.Home(tmp_path)
+    environment = service.environment_of(place, Settings(), Store(tmp_path / "store"), "http://127.0.0.1:1/api")
+    tries = "from flows.tasks import take_in, publish_edition as p; print(take_in.retries, p.retries)"
+    said = subprocess.run([sys.executable, "-c", tries], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout == f"{deployments.TRIES_MORE} {deployments.TRIES_MORE}\n"
