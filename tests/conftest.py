@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+with suppress(ModuleNotFoundError):
+    importlib.import_module("pyproj")
+"""Before eccodes, which opens its own libproj for the whole process: loaded after it, pyproj's is mixed up with that
+one, and the process ends by a double free when all its tests have passed (``test_compliance``)."""
 
 pytest_plugins = ("journeys", "forked", "kill_matrix", "s3_server", "small_disk", "tests.published")
 

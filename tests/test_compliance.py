@@ -1,6 +1,7 @@
 """Published products against the IOOS compliance checker: cf:1.11 and acdd, strict, on the netCDF export."""
 
 import io
+import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -76,3 +77,9 @@ def test_the_exports_zos_is_at_no_depth(published: Edition, tmp_path: Path) -> N
         assert "depth" not in file["zos"].coordinates.split()
         assert file["to"].valid_max.dtype == file["to"].dtype
         assert not hasattr(file["latitude"], "_FillValue")
+
+
+def test_the_checkers_pyproj_was_loaded_before_eccodes() -> None:
+    """Else this process ends by a double free, as ``conftest`` says."""
+    loaded = [name for name in sys.modules if name in ("pyproj", "eccodes")]
+    assert loaded[:1] == ["pyproj"]
