@@ -2,7 +2,8 @@
 
 A request is one line of JSON on stdin: ``arguments``, ``folder``, ``environment``, ``answer`` (a folder for ``out``,
 ``err`` and ``code``), and the name of a ``point`` at which the process is to be sent the ``signal``, or none. The
-reply is the process's number. The process that forks has imported everything and runs nothing: it has one thread.
+reply is the process's number. The process that forks has imported everything, has worked out the climatology that every
+run compares its ocean with, and has drawn one map; it has one thread.
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import kill_points
 import small_goms
+from matplotlib.figure import Figure
+
+from pipeline import drawing
+from pipeline.earth import climatology
+from pipeline.variables import DEPTHS_M, Kind
 
 IMPORTED = (
     "flows.cli", "flows.operations", "flows.daily", "flows.server", "pipeline.report", "pipeline.objects.bucket",
@@ -32,8 +39,8 @@ IMPORTED = (
 
 def serve() -> None:
     """Fork for every line of stdin."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who wait
     for line in sys.stdin:
+        _reap(os.WNOHANG)
         request = json.loads(line)
         reading, writing = os.pipe()
         if os.fork() == 0:
@@ -42,11 +49,18 @@ def serve() -> None:
         os.close(writing)
         print(os.read(reading, 32).decode(), flush=True)
         os.close(reading)
+    _reap()
+
+
+def _reap(options: int = 0) -> None:
+    """Wait for those who wait and have ended, or for all: what they cost is counted with this process."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, options)[0]:
+            pass
 
 
 def _watch(request: dict[str, Any], writing: int) -> None:
     """Fork the process, tell its number, and keep how it ended: what is killed cannot say so itself."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     process = os.fork()
     if process == 0:
         os.close(writing)
@@ -58,6 +72,16 @@ def _watch(request: dict[str, Any], writing: int) -> None:
     draft.write_text(str(os.waitstatus_to_exitcode(status)))
     draft.rename(draft.with_name("code"))
     os._exit(0)
+
+
+def _made_ready() -> None:
+    """What is the same in every run: the season's ocean, which is kept, and the fonts and styles of a map."""
+    grid = small_goms.SMALL_SEA.grid
+    climatology.fields(Kind.OCEAN, small_goms.START, grid.latitude, grid.longitude, DEPTHS_M)
+    figure = Figure()
+    drawing.draw_heading(figure, "Fonts", "Loaded once", ())
+    figure.add_axes((0.1, 0.1, 0.8, 0.8)).plot((0, 1), (0, 1))
+    drawing.png(figure)
 
 
 def _run(request: dict[str, Any]) -> None:
@@ -87,6 +111,7 @@ if __name__ == "__main__":
     small_goms.install(Path(sys.argv[1]))
     for name in IMPORTED:
         importlib.import_module(name)
+    _made_ready()
     assert threading.active_count() == 1, threading.enumerate()
     gc.freeze()
     print("ready", flush=True)
