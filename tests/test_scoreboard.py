@@ -256,6 +256,7 @@ def verify_days(store, days):
 
 def test_two_verifications_at_once_lose_no_day(any_store, monkeypatch) -> None:
     monkeypatch.setattr(verification, "ASKED_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(verification, "PATIENCE_SECONDS", 600.0)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda days: verify_days(any_store, days), [(0, 2, 4), (1, 3, 5)]))
     made = board(any_store)
@@ -306,6 +307,7 @@ except CycleHeld as error:
 def test_a_verification_that_was_paused_past_its_lease_writes_nothing_when_it_wakes(folder_store, monkeypatch) -> None:
     """A real process, stopped when it has read the board; the next one waits for it, and adds a day."""
     monkeypatch.setenv("GOMS_LEASE_SECONDS", "10")
+    monkeypatch.setattr(verification, "PATIENCE_SECONDS", 600.0)
     command = [sys.executable, "-c", PAUSED, folder_store.uri]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as paused:
         try:
