@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from flows.server import prepared, serving
+from flows.server import admitted, prepared, serving
 from pipeline.errors import StoreError
 from pipeline.settings import Settings, prefect_api_named
 
@@ -61,7 +61,8 @@ def _served(server: subprocess.Popen[str], asked: list[bool]) -> Iterator[None]:
     from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
     if PREFECT_API_URL.value():  # a profile of Prefect's names one
-        yield
+        with admitted():
+            yield
         return
     assert server.stdout is not None
     address = server.stdout.readline().strip()

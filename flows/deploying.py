@@ -10,7 +10,7 @@ from typing import Any
 
 from cronsim import CronSim
 
-from flows import clock, deployments, submission
+from flows import clock, deployments, server, submission
 from pipeline import cycle, publish, systems
 from pipeline.operations import expected
 from pipeline.store import Store
@@ -30,7 +30,8 @@ def deploy(
         made = tuple(item.with_parameters(store=store) for item in made)
     if forecaster is not None:
         made = tuple(item.with_parameters(forecaster=forecaster) if item.takes_forecaster else item for item in made)
-    deployments.apply(made, pool, image)
+    with server.admitted():
+        deployments.apply(made, pool, image)
     return [firing_line(entry) for entry in wanted]
 
 

@@ -13,13 +13,14 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Any
 
-from pipeline.errors import StoreError
+from pipeline.errors import StoreError, UsageError
 from pipeline.settings import Settings, prefect_defaults
 
 START_SECONDS = 120.0
@@ -42,7 +43,8 @@ def serving(settings: Settings, *, debug: bool = False) -> Iterator[None]:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     if PREFECT_API_URL.value():
-        yield
+        with admitted():
+            yield
         return
     with TemporaryDirectory(dir=home, prefix="run-", ignore_cleanup_errors=True) as folder:
         database = Path(folder, "prefect.db").absolute()
@@ -52,6 +54,27 @@ def serving(settings: Settings, *, debug: bool = False) -> Iterator[None]:
             temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}),
         ):
             yield
+
+
+@contextmanager
+def admitted() -> Iterator[None]:
+    """``UsageError`` where Prefect's server refuses who asks it inside; other answers of it are left as they are."""
+    from prefect.exceptions import PrefectHTTPStatusError
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
+
+    try:
+        yield
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise
+        given = "none" if PREFECT_API_AUTH_STRING.value() is None else "another"
+        raise UsageError(
+            "the password of Prefect's server in PREFECT_API_AUTH_STRING",
+            found=f"{given}: it answers {error.response.status_code}",
+            where=f"Prefect's server {PREFECT_API_URL.value()}",
+            action="set it (in a container: begin the command with entrypoint.sh), or unset PREFECT_API_URL and "
+                   "GOMS_DEVICE_SLOT to run without that server",
+        ) from error  # fmt: skip
 
 
 def _private(database: Path) -> dict[Any, Any]:

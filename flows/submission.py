@@ -8,9 +8,11 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 
+from flows.server import admitted
 from pipeline.errors import UsageError
 
 
+@admitted()
 def submit(system: str, day: str, parameters: dict[str, Any], tags: tuple[str, ...] = ()) -> FlowRun:
     """The run of a cycle that waits or goes on, made where there is none.
 
@@ -35,6 +37,7 @@ def look(run: FlowRun) -> FlowRun:
         return client.read_flow_run(run.id)
 
 
+@admitted()
 def is_deployed(system: str) -> bool:
     """Whether the server knows the daily deployment of a system."""
     with get_client(sync_client=True) as client:

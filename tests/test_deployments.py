@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,10 +16,12 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_engine import run_flow
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Scheduled
 
-from flows import clock, deployments, lookout, service
+from flows import clock, deploying, deployments, lookout, service, submission
+from flows.server import serving
+from pipeline.errors import UsageError
 from pipeline.settings import Settings
 from pipeline.store import Store
 
@@ -46,7 +50,7 @@ def late(client: SyncPrefectClient, tmp_path: Path) -> Iterator[list[FlowRun]]:
 def moved(client: SyncPrefectClient, run: FlowRun, state: State[Any]) -> str | None:
     """The state that the server gives a run that asks for one."""
     given = client.set_flow_run_state(run.id, state).state
-    return given and given.name
+    return None if given is None else given.name
 
 
 def test_of_two_looks_that_a_worker_finds_late_one_is_cancelled_and_the_other_skipped(
@@ -97,3 +101,50 @@ def test_the_steps_of_a_service_are_tried_again(tmp_path: Path) -> None:
     tries = "from flows.tasks import take_in, publish_edition as p; print(take_in.retries, p.retries)"
     said = subprocess.run([sys.executable, "-c", tries], env=environment, capture_output=True, text=True, check=True)
     assert said.stdout == f"{deployments.TRIES_MORE} {deployments.TRIES_MORE}\n"
+
+
+@pytest.fixture
+def locked_server() -> Iterator[str]:
+    """The address of a server that answers as Prefect's does whom it does not know."""
+    with HTTPServer(("127.0.0.1", 0), _Refusing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/api"
+        server.shutdown()
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    def _refuse(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        text = b'{"exception_message":"Unauthorized"}'
+        self.send_response(401)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = _refuse  # noqa: N815
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the tests' own output is enough."""
+
+
+@pytest.mark.parametrize("password", [None, "goms:guess"])
+def test_who_has_not_the_servers_password_is_told_so(locked_server: str, password: str | None) -> None:
+    from flows.daily import daily
+
+    asked = (
+        lambda: deploying.deploy(["twin"], "process"),
+        lambda: submission.is_deployed("twin"),
+        lambda: submission.submit("twin", "2026-01-01", {}),
+        lambda: served(lambda: daily("2026-01-01", "twin")),
+    )
+    with temporary_settings({PREFECT_API_URL: locked_server, PREFECT_API_AUTH_STRING: password}):
+        for ask in asked:
+            with pytest.raises(UsageError, match="PREFECT_API_AUTH_STRING; found") as refused:
+                ask()
+            assert refused.value.found == f"{'another' if password else 'none'}: it answers 401"
+
+
+def served(ask: Callable[[], object]) -> None:
+    with serving(Settings()):
+        ask()
