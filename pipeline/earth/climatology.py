@@ -297,7 +297,7 @@ def _ocean() -> _Ocean:
         salinity.astype(np.float32),
         height.astype(np.float32),
         cycle,
-        _integral(expansion * cycle).astype(np.float32),
+        np.stack([_integral(expansion * part).astype(np.float32) for part in cycle]),
         float((height[0] * sea).sum() / sea.sum()),
     )
 
