@@ -145,7 +145,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 def test_every_cycle_reads_as_its_forecast_does(three: Path, virtual: Path) -> None:
     for product in PRODUCTS:
-        assert_same(open_cycles(virtual, product), Store(three), product, leads=(0, 1))
+        assert_same(open_cycles(virtual, product), Store(three), product, leads=(0, 1) if product == "waves" else (1,))
     fields = sum(size for path, size in Store(three).objects("small") if re.search(r"/(to|so|uo|vo)/c/", path))
     written = sum(path.stat().st_size for path in virtual.rglob("*") if path.is_file())
     assert written < fields, "nothing of the fields is copied"
@@ -234,8 +234,7 @@ def test_copies_outlive_the_forecast_and_are_moved_for_what_comes_late(store: St
     assert archive["withdrawn"].values.tolist() == [True, False, False]
     assert archive["copied"].all()
     np.testing.assert_array_equal(archive["zos"].values[[0, 2]], values)
-    for product in PRODUCTS:
-        assert_same(open_cycles(out, product).isel(init_time=[1, 2]), store, product, DAYS[1:])
+    assert_same(archive.isel(init_time=[1, 2]), store, "ocean", DAYS[1:])
 
 
 def test_a_changed_shard_is_an_error_and_never_other_values(one: Store, out: Path) -> None:

@@ -55,8 +55,8 @@ def open_cycles(where: str | Path, product: str = "ocean", *, signed: bool = Fal
             action=f"choose one of {', '.join(there) or 'none: nothing was collected yet'}",
         )  # fmt: skip
     dataset: xr.Dataset = xr.open_zarr(store, group=product, consolidated=False, chunks={}, zarr_format=3)
-    about = {name: item.compute() for name, item in dataset.coords.items() if item.dims == (gathered.INIT_TIME,)}
-    return dataset.assign_coords(about)
+    about = [name for name, item in dataset.coords.items() if item.dims == (gathered.INIT_TIME,)]
+    return dataset.assign_coords(dataset.coords.to_dataset()[about].compute().coords)
 
 
 def collect(

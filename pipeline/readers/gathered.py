@@ -129,7 +129,8 @@ def entries(store: zarr.abc.store.Store, product: str) -> list[Entry]:
     group = _group(store, product)
     if group is None:
         return []
-    columns = [_array(group, name)[:] for name in (INIT_TIME, "revision", "copied", "withdrawn", "edition")]
+    arrays = dict(group.arrays())
+    columns = [arrays[name][:] for name in (INIT_TIME, "revision", "copied", "withdrawn", "edition")]
     rows = zip(*(np.asarray(column).tolist() for column in columns), strict=True)
     return [Entry(_key(hours), *rest) for hours, *rest in rows]
 
@@ -152,18 +153,17 @@ def add(store: zarr.abc.store.Store, found: Published, product: Cut, position: i
         group = _created(store, found, product)
     _check_layout(group, product)
     row = _row(found, product, copied)
+    arrays = dict(group.arrays())
     for name in (*_COLUMNS, VALID_TIME):
-        array = _array(group, name)
-        following = position + (not new)
-        after = np.asarray(array[following:]) if following < array.shape[0] else None
+        array = arrays[name]
+        after = np.asarray(array[position:]) if new and position < array.shape[0] else None
         if new:
             array.resize((array.shape[0] + 1, *array.shape[1:]))
         array[position] = row[name]
-        if new and after is not None:
+        if after is not None:
             array[position + 1 :] = after
     for name in sorted({item.name for item in product.shards}) if new else ():
-        array = _array(group, name)
-        array.resize((array.shape[0] + 1, *array.shape[1:]))
+        arrays[name].resize((arrays[name].shape[0] + 1, *arrays[name].shape[1:]))
     group.update_attributes({name: product.said[name] for name in _OF_EVERY_CYCLE if name in product.said})
 
 
