@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,3 +134,15 @@ def forks(
     made = Forks(*small_sea, folder, settings | home)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def both_days(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
+    """Two stores that nobody may change: the first day's forecast in one, both days' in the other."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    one, two = Store(folder / "one"), Store(folder / "two")
+    answers = [forks.run("2023-01-01", one).finish()]
+    shutil.copytree(folder / "one", folder / "two")
+    answers.append(forks.run("2023-01-02", two).finish())
+    assert [answer.code for answer in answers] == [0, 0], answers
+    return one, two

@@ -172,21 +172,6 @@ def here(
         yield Here(inputs, masks, tmp_path, {})
 
 
-@pytest.fixture(scope="session")
-def both_days(
-    small_sea: tuple[Path, Path], settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Store, Store]:
-    """Two stores that nobody may change: the first day's forecast in one, both days' in the other."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    goms = Goms(*small_sea, folder, settings | {"GOMS_SCRATCH": str(folder / "scratch")})
-    one, two = Store(folder / "one"), Store(folder / "two")
-    answers = [goms.run("2023-01-01", one)]
-    shutil.copytree(folder / "one", folder / "two")
-    answers.append(goms.run("2023-01-02", two))
-    assert [answer.code for answer in answers] == [0, 0], answers
-    return one, two
-
-
 @pytest.fixture
 def first_day(both_days: tuple[Store, Store], tmp_path: Path) -> Store:
     """A store of one's own with the first day's forecast in it."""

@@ -11,11 +11,11 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+from forked import Forks
 from journeys import Goms, Here, contents, finish, stop_when
 
 from pipeline import cycle, publish
 from pipeline.readers import view
-from pipeline.record import lock
 from pipeline.record.latest import latest
 from pipeline.store import Store
 
@@ -32,7 +32,7 @@ def product(store: Store, day: str, name: str) -> xr.Dataset:
     return xr.open_zarr(store.address(f"{CYCLES[day].revision_prefix(1)}/{name}.zarr"), chunks=None)
 
 
-def test_a_run_publishes_and_a_second_run_leaves_every_byte(goms: Goms, here: Here, any_store: Store) -> None:
+def test_a_run_publishes_and_a_second_run_leaves_every_byte(forks: Forks, here: Here, any_store: Store) -> None:
     first = here.run(FIRST, any_store)
     assert first.code == 0, first.err
     manifest = publish.read_manifest(any_store, CYCLES[FIRST], 1)
@@ -42,7 +42,7 @@ def test_a_run_publishes_and_a_second_run_leaves_every_byte(goms: Goms, here: He
     assert not manifest.degraded
     assert any(item.path.startswith("quicklooks/ocean_to") for item in manifest.objects)
     before = contents(any_store, "small-sea/cycles") | contents(any_store, "small-sea/latest.json")
-    second = goms.run(FIRST, any_store)
+    second = forks.run(FIRST, any_store).finish()
     assert second.code == 0, second.err
     assert "was published before: nothing to do" in second.out
     assert contents(any_store, "small-sea/cycles") | contents(any_store, "small-sea/latest.json") == before
@@ -99,7 +99,7 @@ def test_latest_moves_forward_and_never_back(both_days: tuple[Store, Store], her
 
 
 def test_a_killed_run_shows_readers_nothing_and_the_next_completes_it(
-    goms: Goms, first_day: Store, both_days: tuple[Store, Store]
+    goms: Goms, forks: Forks, first_day: Store, both_days: tuple[Store, Store]
 ) -> None:
     """Amid the forecast, between two restart states; ``test_kill_matrix`` has every other point."""
     seen = f"{CYCLES[SECOND].revision_prefix(1)}/ocean.zarr/to/c/3/0/0/0"
@@ -109,7 +109,7 @@ def test_a_killed_run_shows_readers_nothing_and_the_next_completes_it(
     assert finish(killed).code == -signal.SIGKILL
     assert newest(first_day) == "20230101T00"
     assert publish.published(first_day, CYCLES[SECOND]) is None
-    again = goms.run(SECOND, first_day)
+    again = forks.run(SECOND, first_day).finish()
     assert again.code == 0, again.err
     assert "reused  take in the ocean" in again.err
     assert newest(first_day) == "20230102T00"
@@ -118,16 +118,14 @@ def test_a_killed_run_shows_readers_nothing_and_the_next_completes_it(
         assert contents(first_day, prefix) == contents(both_days[1], prefix) != {}
 
 
-def test_a_run_goes_on_from_its_restart_state(goms: Goms, folder_store: Store) -> None:
+def test_a_run_goes_on_from_its_restart_state(forks: Forks, folder_store: Store) -> None:
     """Lead days before the restart state are not written again: their files keep their time stamps."""
-    goms.environment["GOMS_RESTART_EVERY_DAYS"] = "2"
     shard = f"{CYCLES[FIRST].revision_prefix(1)}/ocean.zarr/to/c/%d/0/0/0"
-    killed = goms.start("run", FIRST, *goms.request(folder_store))
-    stop_when(killed, folder_store, f"{CYCLES[FIRST].run_prefix}/restart/r1/state.json", signal.SIGKILL)
-    finish(killed)
+    killed = forks.run(FIRST, folder_store, "forecast: after the pointer", GOMS_RESTART_EVERY_DAYS="2")
+    assert killed.finish().code == -signal.SIGKILL
     assert publish.published(folder_store, CYCLES[FIRST]) is None
     written = [Path(folder_store.address(shard % lead)).stat().st_mtime_ns for lead in range(3)]
-    assert goms.run(FIRST, folder_store).code == 0
+    assert forks.run(FIRST, folder_store, GOMS_RESTART_EVERY_DAYS="2").finish().code == 0
     assert [Path(folder_store.address(shard % lead)).stat().st_mtime_ns for lead in range(3)] == written
 
 
@@ -139,14 +137,14 @@ def test_a_run_killed_between_its_manifest_and_latest_is_completed(here: Here, f
     assert contents(first_day, "small-sea/cycles") == before
 
 
-def test_of_two_runs_one_publishes_and_the_other_says_who_is_at_it(goms: Goms, folder_store: Store) -> None:
-    first = goms.start("run", FIRST, *goms.request(folder_store))
-    stop_when(first, folder_store, lock.path(CYCLES[FIRST]), signal.SIGSTOP)
-    second = goms.run(FIRST, folder_store)
+def test_of_two_runs_one_publishes_and_the_other_says_who_is_at_it(forks: Forks, folder_store: Store) -> None:
+    first = forks.run(FIRST, folder_store, "lock: held, nothing done", signal.SIGSTOP)
+    first.await_stop()
+    second = forks.run(FIRST, folder_store).finish()
     first.send_signal(signal.SIGCONT)
     assert second.code == 7
     assert f"held by process {first.pid} on " in second.sentence
-    ended = finish(first)
+    ended = first.finish()
     assert ended.code == 0, ended.err
     assert publish.published(folder_store, CYCLES[FIRST]) == 1
 

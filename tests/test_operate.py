@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import xarray as xr
-from journeys import Goms, Here, contents, finish, stop_when
+from forked import Forks
+from journeys import Here, contents
 
+from flows import stages
 from pipeline import cycle, publish
+from pipeline.publish import Manifest
 from pipeline.record import journal, judgement
 from pipeline.record.journal import Event
 from pipeline.record.latest import latest
@@ -33,11 +37,9 @@ def fates(out: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def killed(goms: Goms, folder_store: Store) -> Store:
-    """A store in which the first day's run was killed while it drew."""
-    run = goms.start("run", FIRST, *goms.request(folder_store))
-    stop_when(run, folder_store, f"{CYCLE.run_prefix}/marks/forecast.json", signal.SIGKILL)
-    assert finish(run).code == -signal.SIGKILL
+def killed(forks: Forks, folder_store: Store) -> Store:
+    """A store in which the first day's run was killed before it drew."""
+    assert forks.run(FIRST, folder_store, "forecast: after its mark").finish().code == -signal.SIGKILL
     return folder_store
 
 
@@ -49,6 +51,22 @@ def test_the_journal_tells_each_stage_once_with_what_it_took(first_day: Store) -
     assert all(note.seconds is not None and note.seconds >= 0 for note in notes if note.event is Event.STAGE)
     assert [note.when for note in notes] == sorted(note.when for note in notes)
     assert all(note.who.startswith("process ") for note in notes)
+
+
+def test_a_cycle_that_is_put_on_hold_while_it_runs_is_not_published(
+    here: Here, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publication = stages.publication
+
+    def held_before(run: stages.Run, *rest: Any) -> Manifest:
+        assert here("hold", FIRST, *options(folder_store), "--reason", "a bad analysis").code == 0
+        return publication(run, *rest)
+
+    monkeypatch.setattr(stages, "publication", held_before)
+    answer = here.run(FIRST, folder_store)
+    assert (answer.code, "a bad analysis" in answer.err) == (7, True)
+    assert latest(folder_store, "small-sea") is None
+    assert not folder_store.exists(f"{CYCLE.revision_prefix(1)}/manifest.json")
 
 
 def test_a_dry_run_says_what_a_run_then_does_and_changes_nothing(here: Here, killed: Store) -> None:
