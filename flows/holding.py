@@ -6,9 +6,11 @@ import getpass
 import os
 import socket
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 
 from flows.clock import now
 from pipeline.errors import CycleHeld, StoreError
@@ -16,6 +18,10 @@ from pipeline.record import lock
 from pipeline.record.lock import Held, Lease, Owned
 from pipeline.store import Put, Store, to_json
 
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+"""Another number each time a machine starts: random(4)."""
+ALONE = uuid.uuid4().hex[:8]
+"""Of a process that cannot tell its machine: no other is of the same."""
 BEATS_PER_LEASE = 3
 """Signs of life within one lease: two may be lost before another run may take the cycle over."""
 
@@ -128,33 +134,49 @@ def free_if_dead(store: Store, cycle: Owned) -> bool:
 
 
 def is_dead(owner: str) -> bool:
-    """Whether a holder was a process of this machine and is no more."""
+    """Whether a holder was a process of this machine and is no more, as far as this process may know."""
     words = owner.split()
     if len(words) < 2 or not words[1].isdigit():
         return False
     process = int(words[1])
-    ours = owner.partition(" on ")[2].partition(", started")[0] == _machine()
-    return ours and owner != _name(process, _started(process))
+    if owner.partition(" on ")[2].partition(", started")[0] != _machine():
+        return False
+    started = _started(process)
+    return owner != _name(process, started) if started is not None else not _there(process)
 
 
-def _name(process: int, started: str) -> str:
+def _there(process: int) -> bool:
+    """Whether there is a process of this number, be it another user's."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _name(process: int, started: str | None) -> str:
     return f"process {process} on {_machine()}, started at {started}"
 
 
 def _machine() -> str:
-    """The host and its space of process numbers: containers may share the first, never both."""
+    """The host, its space of process numbers and its start: another machine may have the first two, not the third."""
     try:
-        space = os.readlink("/proc/self/ns/pid")
+        space, start = os.readlink("/proc/self/ns/pid"), BOOT.read_text(encoding="ascii").partition("-")[0]
     except OSError:
-        space = "pid:unknown"
-    return f"{socket.gethostname()} ({space})"
+        space, start = "pid:unknown", ALONE
+    return f"{socket.gethostname()} ({space} {start})"
 
 
-def _started(process: int) -> str:
-    """When a process was started, in ticks since the machine was (proc(5), field 22); ``never`` if it is no more."""
+def _started(process: int) -> str | None:
+    """When a process was started, in ticks since the machine was (proc(5), field 22); ``never`` if it is a zombie.
+
+    ``None`` where that cannot be read: it is no more, or it is hidden from us.
+    """
     try:
         with open(f"/proc/{process}/stat", encoding="ascii", errors="replace") as stat:
             fields = stat.read().rpartition(")")[2].split()
     except OSError:
-        return "never"
+        return None
     return "never" if fields[0] == "Z" else fields[19]

@@ -25,7 +25,12 @@ SLOW_SECONDS = 1800.0
 BUILD = "goms_build_info"
 TAKEN = "goms_metrics_duration_seconds"
 
+STORE_SECONDS = 5.0
+"""Patience with a store that is away: a scrape is to say so before Prometheus gives it up."""
+
 Samples = dict[str, list[Sample]]
+UNREADABLE = [Sample(figures.READABLE, (), 0)]
+"""The figures of a system whose store cannot be read."""
 
 
 class StoreFigures(Collector):
@@ -45,23 +50,33 @@ class StoreFigures(Collector):
         yield GaugeMetricFamily(TAKEN, "What it took to read the store.", (clock.now() - begun).total_seconds())
 
     def look_slowly(self) -> None:
-        """Read what takes its time; until it has been read there is none of it."""
-        self._slow = self._look(figures.slow)
+        """Read what takes its time; until then there is none of it, and what cannot be read stays as it was.
+
+        Else one failed look would begin the days anew that an alert waits.
+        """
+        found = self._look(figures.slow)
+        self._slow |= {name: samples for name, samples in found.items() if samples is not UNREADABLE}
 
     def _look(self, read: Callable[..., Iterator[Sample]]) -> Samples:
+        """Each system's figures, or that they cannot be read; where nobody answers, no system is waited for."""
+        try:
+            self._store.folders("")
+        except StoreError as error:
+            logs.event(f"no figures: {error}")
+            return {system.name: UNREADABLE for system in self._systems}
         found: Samples = {}
         for system in self._systems:
             try:
                 found[system.name] = list(read(self._store, system, clock.now()))
             except StoreError as error:
                 logs.event(f"no figures of {system.name}: {error}", system=system.name)
-                found[system.name] = [Sample(figures.READABLE, (), 0)]
+                found[system.name] = UNREADABLE
         return found
 
 
 def show(system: str | None, store: str | None) -> None:
     """Print every figure once, the slow ones too."""
-    collector = StoreFigures(Store(store or Settings().store), wanted_systems(system))
+    collector = StoreFigures(_patient(store), wanted_systems(system))
     collector.look_slowly()
     print(generate_latest(_registry(collector)).decode(), end="")
 
@@ -71,7 +86,7 @@ def serve(system: str | None, store: str | None, port: int, address: str) -> Non
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    collector = StoreFigures(Store(store or Settings().store), wanted_systems(system))
+    collector = StoreFigures(_patient(store), wanted_systems(system))
     server, thread = start_http_server(port, address, _registry(collector))
     logs.event(f"figures at http://{address}:{server.server_port}/metrics")
     print(f"http://{address}:{server.server_port}/metrics", flush=True)
@@ -80,6 +95,10 @@ def serve(system: str | None, store: str | None, port: int, address: str) -> Non
         collector.look_slowly()
     server.shutdown()
     thread.join()
+
+
+def _patient(store: str | None) -> Store:
+    return Store(store or Settings().store, patience_seconds=STORE_SECONDS)
 
 
 def _registry(collector: StoreFigures) -> CollectorRegistry:

@@ -62,8 +62,9 @@ def rung_for(run: Run, kind: Kind, pause: Callable[[float], None] = time.sleep) 
         stages.note(run, Event.WAITING, stage=kind.value, words=words)
 
     found = sensed(
-        lambda moment: readiness.look(asked(run, kind), moment, wait=wait, store=run.store), pause=pause, told=told
-    )
+        lambda moment: readiness.look(asked(run, kind), moment, wait=wait, store=run.store), pause=pause, told=told,
+        permitted=lambda: stages.permitted(run),
+    )  # fmt: skip
     if waits:
         stages.note(run, Event.ARRIVED, stage=kind.value, words=found.words)
     if found.verdict is not Verdict.READY:
@@ -74,11 +75,11 @@ def rung_for(run: Run, kind: Kind, pause: Callable[[float], None] = time.sleep) 
 def sensed(
     look: Callable[[datetime], Readiness], now: Callable[[], datetime] = clock.now,
     pause: Callable[[float], None] = time.sleep, generator: random.Random | None = None,
-    told: Callable[[str], None] = lambda words: None,
+    told: Callable[[str], None] = lambda words: None, permitted: Callable[[], None] = alive,
 ) -> Readiness:  # fmt: skip
     """Look, and while the answer is to wait pause and look again; the last look is at the deadline itself.
 
-    ``told`` hears what is waited for, when that changes.
+    ``told`` hears what is waited for, when that changes; ``permitted`` raises where the run must not go on.
     """
     seconds, said = readiness.pauses(generator or random.Random()), ""
     while True:
@@ -89,5 +90,5 @@ def sensed(
             said = found.words
             told(said)
             progress().say(f"[yellow]waiting[/] for {found.kind.value}: {escape(said)}")
-        alive()
+        permitted()
         pause(max(0.0, min(next(seconds), (found.until - now()).total_seconds())))

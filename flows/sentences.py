@@ -47,9 +47,9 @@ def check_settings() -> None:
         first = error.errors()[0]
         name = "GOMS_" + "__".join(str(part) for part in first["loc"]).upper()
         raise UsageError(
-            f"a setting {name} that holds", found=f"{first['input']!r}: {first['msg']}", where="the environment",
+            f"a setting {name} that holds", found=first["msg"], where="the environment",
             action="correct it or unset it",
-        ) from error  # fmt: skip
+        ) from error  # fmt: skip  # what stands there is not repeated: it may be a secret under a wrong name
 
 
 def record(text: str) -> Path:

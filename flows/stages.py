@@ -203,6 +203,12 @@ def _beside(what: str) -> Iterator[None]:
         progress().say(f"[yellow]{what} was not refreshed[/]: {escape(str(error))}")
 
 
+def permitted(run: Run) -> None:
+    """``CycleHeld`` where the run has lost its cycle, or a person has put it on hold since the run began."""
+    alive()
+    judgement.refuse_if_held(run.opened, run.start)
+
+
 def is_published(run: Run) -> bool:
     """Whether the revision the run is about exists for readers."""
     return run.opened.exists(f"{run.start.revision_prefix(run.revision)}/{MANIFEST}")

@@ -97,7 +97,8 @@ def publish_edition(run: Run, initial: Mark, left_out: Mapping[str, str], writte
     state = stages.initial_state(run, initial)
     made = labelled(stages.edition(run, state, forecasters.fitted(run, state), left_out))
     objects = [item for mark in written for item in mark.outputs]
-    return stages.publication(run, objects, lambda: publish.publish(made, objects, created=now(), renew=alive))
+    return stages.publication(run, objects, lambda: publish.publish(
+        made, objects, created=now(), renew=lambda: stages.permitted(run)))  # fmt: skip
 
 
 def gridded(run: Run, kind: Kind, choice: Choice) -> Gridded:

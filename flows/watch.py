@@ -11,10 +11,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import typer
+from pydantic import ValidationError
 
 from flows import clock, notify
 from flows.notify import Channel
@@ -89,8 +91,9 @@ def _systems(store: Store, settings: Settings) -> list[str]:
     there, seen = store.folders(""), _aside(store.uri, settings).with_suffix(".seen")
     found = [entry.name for entry in systems.SYSTEMS if entry.name in there]
     if found:
-        seen.parent.mkdir(parents=True, exist_ok=True)
-        seen.touch()
+        with suppress(OSError):  # a full disk: then an unmounted store is not noticed, but the watch goes on
+            seen.parent.mkdir(parents=True, exist_ok=True)
+            seen.touch()
     elif seen.exists():
         raise StoreError(
             "the systems that were in the store", found="none of them", where=store.uri,
@@ -152,22 +155,40 @@ def _tell(found: Iterable[Alert], before: Said, channels: Sequence[Channel]) -> 
 
 def _tell_lost(error: StoreError, uri: str, channels: Sequence[Channel], settings: Settings) -> None:
     path, alert = _aside(uri, settings), alerts.store_lost(str(error), clock.now(), settings.runbook)
-    before = Said.model_validate_json(path.read_bytes()) if path.exists() else Said()
+    before = _recalled(path)
     after = _tell((alert,), before.without((alerts.store_found(alert.moment, "").key,)), channels)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(after.model_dump_json(), encoding="utf-8")
+    _remember(path, after)
 
 
 def _tell_found(uri: str, channels: Sequence[Channel], settings: Settings) -> None:
     path = _aside(uri, settings)
     if not path.exists():
         return
-    before, alert = Said.model_validate_json(path.read_bytes()), alerts.store_found(clock.now(), settings.runbook)
+    before, alert = _recalled(path), alerts.store_found(clock.now(), settings.runbook)
     after = _tell((alert,), before, channels)
     if set(after.sent[alert.key].reached) >= {item.name for item in channels}:
         path.unlink()
     else:
-        path.write_text(after.model_dump_json(), encoding="utf-8")
+        _remember(path, after)
+
+
+def _recalled(path: Path) -> Said:
+    """What was said of a lost store; nothing where that was never kept, or not whole: then it is said again."""
+    try:
+        return Said.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return Said()
+
+
+def _remember(path: Path, after: Said) -> None:
+    """Keep what was said. A disk that takes nothing ends no watch: the next look says it again."""
+    new = path.with_suffix(".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.write_text(after.model_dump_json(), encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        typer.echo(f"goms: what was told of the store cannot be kept in {path.parent}: {error.strerror}", err=True)
 
 
 def _aside(uri: str, settings: Settings) -> Path:

@@ -152,7 +152,7 @@ class DownscalingArchitecture(BaseModel):
     patch: int = Field(gt=0)
     static: tuple[str, ...] = ("elevation",)
     factor: int = Field(default=3, gt=1)
-    fading_per_day: float = Field(default=0.045, ge=0)
+    fading_per_day: float = Field(default=0.035, ge=0)
     width: int = Field(default=48, gt=0)
     depth: int = Field(default=4, gt=0)
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from pipeline.addresses import without_account
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -24,13 +26,14 @@ class GomsError(Exception):
     """A forecast failed. The message is one sentence for the person on call.
 
     ``needed``, ``found``, ``where`` and ``action`` are its four parts: what was needed, what was found
-    (with values and units), where, and what to do next.
+    (with values and units), where, and what to do next. Addresses in them lose the account they were asked with.
     """
 
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
 
     def __init__(self, needed: str, *, found: str, where: str, action: str) -> None:
+        needed, found, where, action = (without_account(part) for part in (needed, found, where, action))
         super().__init__(f"needed {needed}; found {found}; in {where}; {action}")
         self.needed, self.found, self.where, self.action = needed, found, where, action
 

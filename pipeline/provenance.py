@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from pipeline.addresses import without_account
 from pipeline.variables import Kind
 
 if TYPE_CHECKING:  # the settings need these words, and whoever only asks for the settings is in a hurry
@@ -15,10 +16,10 @@ if TYPE_CHECKING:  # the settings need these words, and whoever only asks for th
 
 
 class FileRecord(BaseModel):
-    """One file that was read: where, how many bytes, and the SHA-256 of its bytes."""
+    """One file that was read: where (readers see it: without an account), how many bytes, and their SHA-256."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    uri: str
+    uri: Annotated[str, AfterValidator(without_account)]
     size_bytes: int
     sha256: str
 

@@ -30,7 +30,8 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 class Settings(BaseSettings):
     """One machine's settings; each field is read from ``GOMS_<FIELD>``."""
 
-    model_config = SettingsConfigDict(env_prefix="GOMS_", env_nested_delimiter="__", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="GOMS_", env_nested_delimiter="__", frozen=True, extra="forbid",
+                                      hide_input_in_errors=True)  # fmt: skip
 
     store: str = Field(default="./store", description="where forecasts are published: a folder, or s3://bucket/prefix")
     inputs: str | None = Field(

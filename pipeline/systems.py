@@ -180,7 +180,7 @@ TWIN = System(
         cron="17 6 * * *", days_back=1, publish_by_hours=24.0, skip_after_hours=72.0,
         reason="yesterday's 12 UTC start, when real archives have it; off the full hour, when everybody else fires",
     ),
-    checkpoint=CheckpointPin(folder="twin", sha256="8d524a8b7012dbfadf3b82d3dc031b8ccc049acaa76304483523eda17914d023"),
+    checkpoint=CheckpointPin(folder="twin", sha256="98bb5c5405348cba8b5fb1e78e80ced14b28e340d9ff99cb8393a9401b587729"),
 )  # fmt: skip
 
 _CORAL_SEA_MODEL = CheckpointPin(

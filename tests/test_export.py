@@ -195,6 +195,18 @@ def test_an_export_that_fails_leaves_what_was_there(own_cycle: Store, tmp_path: 
     assert sorted(item.name for item in tmp_path.iterdir()) == ["out.nc", "store"]
 
 
+@pytest.mark.parametrize("layout", ["netcdf", "zarr2"])
+def test_a_folder_that_no_export_made_is_never_replaced(
+    edition: public.Published, tmp_path: Path, layout: str
+) -> None:
+    kept = tmp_path / "results" / "thesis.tex"
+    kept.parent.mkdir()
+    kept.write_text("years of work")
+    with pytest.raises(UsageError, match=r"found a folder that is neither; in .*results; name a file in it"):
+        export.export(edition, "waves", kept.parent, layout)
+    assert kept.read_text() == "years of work"
+
+
 # ----------------------------------------------------------------------------------------------------------- OceanBench
 
 

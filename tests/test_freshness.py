@@ -137,14 +137,14 @@ def test_a_stage_that_hangs_is_seen_hours_before_the_deadline(served: Store) -> 
     assert estimate.likely == estimate.latest == at("12:22")
 
 
-def test_an_input_that_is_not_there_yet_is_no_alarm_until_the_time_left_is_needed(served: Store) -> None:
-    """It failed at the surface: what is left takes 60 + 60 + 1200 + 120 s, 24 min before 12:00 is 11:36."""
-    kept.begin(served, OPEN, at("06:17"), "ocean")
-    kept.fail(served, OPEN, at("06:19"), "surface", "needed ERA5; found none; in /archive; wait", 3)
-    assert verdicts(served, "06:20", "11:36", "11:36:01") == [Verdict.WAITING, Verdict.WAITING, Verdict.WILL_MISS]
-    assert verdicts(served, "12:00:01") == [Verdict.LATE]
-    found = standing(served, at("11:36"))
-    assert (found.alarm, found.stage, found.exit_code) == (False, "surface", 3)
+def test_a_run_that_ended_for_want_of_an_input_is_an_alarm_once_no_scheduled_run_is_to_come(served: Store) -> None:
+    """By hand at 06:00, before the schedule's 06:17; what a scheduled run waits for, it waits for alive."""
+    kept.begin(served, OPEN, at("06:00"), "ocean")
+    kept.fail(served, OPEN, at("06:02"), "surface", "needed ERA5; found none; in /archive; wait", 3)
+    assert verdicts(served, "06:05", "06:17", "12:00:01") == [Verdict.WAITING, Verdict.FAILED, Verdict.LATE]
+    early, found = standing(served, at("06:05")), standing(served, at("06:17"))
+    assert (early.alarm, early.stage, early.exit_code) == (False, "surface", 3)
+    assert (found.alarm, found.words) == (True, "an input is not there at surface")
     assert found.sentence.startswith("needed ERA5")
 
 

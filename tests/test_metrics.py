@@ -107,6 +107,26 @@ def test_a_store_that_cannot_be_read_is_a_figure(monkeypatch: pytest.MonkeyPatch
     assert found == {"goms_store_readable": 0}
 
 
+def test_a_server_that_does_not_answer_is_waited_for_once_and_not_for_each_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody listens at that port; the figures of days, read before, stay as they were."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    asked, folders = list[str](), Store.folders
+    monkeypatch.setattr(Store, "folders", lambda store, path: asked.append(path) or folders(store, path))
+    collector = StoreFigures(Store("s3://gone", patience_seconds=0.1), [SMALL, SMALL_SEA])
+    kept = [figures.Sample(figures.SLOW[0], ("x",) * len(figures.SLOW[0].labels), 1.0)]
+    collector._slow = {SMALL.name: kept}
+    collector.look_slowly()
+    assert collector._slow == {SMALL.name: kept}
+    readable = {sample.labels["system"]: sample.value for family in collector.collect() for sample in family.samples
+                if sample.name == "goms_store_readable"}  # fmt: skip
+    assert readable == {SMALL.name: 0, SMALL_SEA.name: 0}
+    assert asked == ["", ""]
+
+
 def test_a_failed_run_gives_its_exit_code_and_a_later_one_takes_it_back(folder_store: Store) -> None:
     cycle = days_ago(1)
     failed = Note(when=MOMENT - timedelta(hours=2), event=Event.FAILED, who="test", stage="ocean", exit_code=4)

@@ -17,7 +17,7 @@ from small_goms import SMALL_SEA
 from flows import clock, holding, sensing, taking
 from flows.stages import Run
 from pipeline import cycle, provenance, systems
-from pipeline.errors import InputUnavailable
+from pipeline.errors import CycleHeld, InputUnavailable
 from pipeline.ingest import ingest
 from pipeline.intake import Asked, Choice
 from pipeline.operations import freshness, readiness
@@ -235,6 +235,21 @@ def test_the_sensor_gives_up_at_its_time() -> None:
     clock = Clock(0)
     assert sensed(clock, Archive("first", 99), Archive("second", 99)).verdict is Verdict.GIVE_UP
     assert clock.now == START + timedelta(hours=GIVE_UP)
+
+
+def test_a_sensor_that_may_not_go_on_stops_waiting() -> None:
+    """As when a person puts the cycle on hold two hours after its run began to wait."""
+    clock = Clock(0)
+
+    def permitted() -> None:
+        if clock.now >= START + timedelta(hours=2):
+            raise CycleHeld("a cycle free to run", found="it held", where="there", action="release it")
+
+    with pytest.raises(CycleHeld):
+        sensing.sensed(lambda moment: looked(Archive("first", 99), Archive("second", 99), hours=0), clock, clock.pause,
+                       random.Random(1), permitted=permitted)  # fmt: skip
+    longest = timedelta(seconds=readiness.LONGEST_PAUSE_SECONDS * (1 + readiness.SPREAD))
+    assert clock.now < START + timedelta(hours=2) + longest
 
 
 def test_pauses_grow_to_their_longest() -> None:

@@ -215,6 +215,27 @@ def test_a_store_that_is_lost_is_an_alarm_once_and_so_is_its_return(
     assert "see whether the disk is mounted" in receiver.taken[0]["sentence"]
 
 
+def test_a_full_disk_ends_no_watch(
+    served: Store, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What was told of a lost store was cut short when the disk filled: it is told again, and so is the return."""
+    hook = Webhook(receiver.url)
+    look(served, at("06:00"), monkeypatch, hook)
+    Path(served.uri).rename(tmp_path / "away")
+    look(served, at("06:05"), monkeypatch, hook)
+    (kept,) = (Settings().scratch / "watch").glob("*.json")
+    kept.write_bytes(b"")
+    assert look(served, at("06:10"), monkeypatch, hook).lost is not None
+    kept.unlink()
+    kept.with_suffix(".new").mkdir()  # from now on nothing can be kept there
+    assert look(served, at("06:15"), monkeypatch, hook).lost is not None
+    kept.with_suffix(".new").rmdir()
+    look(served, at("06:20"), monkeypatch, hook)
+    (tmp_path / "away").rename(served.uri)
+    assert look(served, at("06:25"), monkeypatch, hook).lost is None
+    assert [item["kind"] for item in receiver.taken] == ["alarm"] * 4 + ["recovery"]
+
+
 @pytest.mark.server
 def test_an_s3_server_that_does_not_answer_is_a_lost_store(
     s3_store: Store, desk: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
@@ -318,7 +339,9 @@ def test_a_crash_is_told_before_its_lease_has_run_out(served: Store, monkeypatch
     assert alert is not None
     assert (alert.sentence, alert.runbook) == ("the process was killed with -9", "deploy/runbook.md#zombie")
     kept.fail(served, OPEN, at("06:19:30"), "surface", "needed ERA5; found none", 3)
-    assert notify.of_flow_run(OPEN, served.uri, "absent", False, Settings()) is None  # there is time to wait for it
+    absent = notify.of_flow_run(OPEN, served.uri, "absent", False, Settings())  # nothing waits for it any more
+    assert absent is not None
+    assert absent.runbook == "deploy/runbook.md#input-absent"
 
 
 def test_a_scheduled_run_is_of_the_cycle_that_the_schedule_means() -> None:

@@ -199,11 +199,14 @@ class _Case:
         return self._timed(words, None, None, expected, idle=idle, sentence=sentence)
 
     def failed(self, note: Note) -> Standing:
-        """Its last run ended by an error. An input that is not there yet is no alarm as long as there is time."""
+        """Its last run ended by an error. An input that is not there is no alarm while the schedule is yet to begin.
+
+        A scheduled run waits for its inputs itself, alive: where it ended for want of one, nothing waits any more.
+        """
         stage = note.stage or self.order[0]
         again = estimate(self.stages, stage, None, self.moment)
-        waits = note.exit_code == InputUnavailable.exit_code and self.promise is not None
-        if waits:
+        absent = note.exit_code == InputUnavailable.exit_code
+        if absent and self.promise is not None and self.moment < self.promise.fires:
             return self._timed(
                 f"waits for an input at {stage}", stage, note.when, again, idle=Verdict.WAITING, sentence=note.words,
                 exit_code=note.exit_code,

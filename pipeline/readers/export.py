@@ -11,7 +11,7 @@ import numcodecs  # type: ignore[import-untyped]
 import numpy as np
 import xarray as xr
 
-from pipeline.errors import StoreError
+from pipeline.errors import StoreError, UsageError
 from pipeline.readers import oceanbench
 from pipeline.readers.public import Published, find
 from pipeline.readers.reading import open_product
@@ -25,9 +25,11 @@ def export(found: Published, product: str, path: Path, layout: str = "netcdf", p
     """Write a product of a published edition, or a part of it, in one of ``FORMATS``; returns where.
 
     The values are the product's, bit for bit, but for what OceanBench wants otherwise. The dates of creation and issue
-    are the manifest's. It appears whole or not at all; what is there is replaced. One map at a time is in memory.
+    are the manifest's. It appears whole or not at all, in the place of a file or of
+    an earlier export, never of another folder. One map at a time is in memory.
     ``UsageError`` where there is no such part, ``StoreError`` where it cannot be read or written.
     """
+    _refuse_to_replace(path, layout)
     partial = path.with_name(f".{path.name}.partial")
     dataset = _described(select(open_product(found, product), part))
     try:
@@ -108,6 +110,15 @@ def _encoding(dataset: xr.Dataset, fields: Mapping[str, object], chunks: str) ->
         else:
             encoding[str(name)] = {"_FillValue": None}
     return encoding
+
+
+def _refuse_to_replace(path: Path, layout: str) -> None:
+    """``UsageError`` where a folder is in the way that an export did not make: nobody means to lose it."""
+    if path.is_dir() and (layout == "netcdf" or not (path / ".zgroup").is_file()):
+        raise UsageError(
+            "a name for the export that is free, or an earlier export's", found="a folder that is neither",
+            where=str(path), action=f"name a file in it: {path / 'NAME'}",
+        )  # fmt: skip
 
 
 def _remove(path: Path) -> None:

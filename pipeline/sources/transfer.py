@@ -24,6 +24,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from pipeline.addresses import without_account
 from pipeline.errors import InputUnavailable
 from pipeline.provenance import FileRecord
 
@@ -113,8 +114,8 @@ def join(address: str, key: str) -> str:
 
 
 def shown(url: str) -> str:
-    """An address as it may be published: without its query, which may hold a signature."""
-    return url.partition("?")[0]
+    """An address as it may be published: without its account, and its query, which may hold a signature."""
+    return without_account(url.partition("?")[0])
 
 
 def unavailable(archive: str, found: str, where: str) -> InputUnavailable:
