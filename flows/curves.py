@@ -39,6 +39,11 @@ class Curves:
         if self._writer is not None:
             self._writer.close()
 
+    @property
+    def silent(self) -> bool:
+        """Whether no step was reported."""
+        return self._writer is None
+
     def __call__(self, step: Progress) -> None:
         """Show and write one step."""
         number = self._before.get(step.stage, 0) + step.step

@@ -77,7 +77,7 @@ def archive(
     who = archives.Workers(workers, max(1, settings.threads // workers), settings.dask_scheduler)
     built = archives.build(
         entry, first, last, out, scratch=settings.scratch / "archive", inputs=inputs or settings.inputs, seed=seed,
-        workers=who, fit=(first, fitted),
+        workers=who, fit=(first, fitted), archives=settings.archives,
         progress=lambda done, of, said: progress().say(f"{done} of {of}  {said}"),
     )  # fmt: skip
     progress().say(f"{built.held} days held, {len(built.missing)} missing, in {out}; manifest beside it")
@@ -137,6 +137,8 @@ def _shown(folder: Path, recipe: Recipe, first: bool) -> Iterator[Report]:
 
     with Curves(folder, recipe) as curves:
         yield curves
+    if curves.silent:
+        progress().say(f"no step was left to take: the recipe has none, or this run was over before ({folder.parent})")
 
 
 def recipe_of(asked: Asked) -> Recipe:
@@ -182,11 +184,18 @@ def plan_of(days: TrainingArchive, asked: Asked, recipe: Recipe) -> Plan:
     if asked.part not in ("all", "backbone") and not any(heads.values()):
         raise UsageError(f"an archive with {' and '.join(wanted)}", found=f"only {', '.join(days.channels)}",
                          where=days.path, action="archive a system that has it")  # fmt: skip
+    judged_on = _validation(days, asked)
     return Plan(
         _about(days, asked, recipe), architecture, recipe, days.contract.grids["ocean"].latitude, days.fit,
         waves=heads.get("waves"), biogeochemistry=heads.get("biogeochemistry"), kuroshio=heads.get("kuroshio"),  # type: ignore[arg-type]
-        backbone=kept, validation=_validation(days, asked),
+        backbone=kept, validation=judged_on, days=_identity(days, judged_on),
     )  # fmt: skip
+
+
+def _identity(days: TrainingArchive, judged_on: tuple[int, int] | None) -> str:
+    """What tells the days that a run sees from all others: whose, from when, under which policy, made of what."""
+    last = days.fit[1] if judged_on is None else judged_on[1]
+    return f"{days.contract.system} {days.first_day} {days.forcing_policy} {days.made_of(days.fit[0], last)}"
 
 
 def _kept(days: TrainingArchive, asked: Asked) -> Checkpoint | None:

@@ -42,6 +42,7 @@ class Plan(NamedTuple):
     ``span``: first and last day (indices) that training may see; ``validation``: those it is judged on meanwhile.
     Heads that are ``None`` are not trained. Their floors may be left out: they are measured. ``backbone``: a
     checkpoint whose backbone is kept, frozen, with what other heads it has; ``None``: the backbone is trained.
+    ``days``: what tells these training days from all others, to the byte: a state of others is not gone on with.
     """
 
     about: About
@@ -54,6 +55,7 @@ class Plan(NamedTuple):
     kuroshio: DownscalingArchitecture | None = None
     backbone: Checkpoint | None = None
     validation: tuple[int, int] | None = None
+    days: str = ""
 
     @property
     def heads(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ and renamed; that of several processes counts when every one of them has written
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -25,24 +26,44 @@ _NAME = re.compile(r"state-(\d+)-(shared|\d+)\.safetensors$")
 
 
 def write(folder: Path, number: int, part: str, tree: Tree) -> None:
-    """Write a part (``shared``, or a rank) of state ``number``."""
+    """Write a part (``shared``, or a rank) of state ``number``; it is on the disk, not on its way there."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     text = json.dumps(_without_tensors(tree, tensors))
     path = folder / f"state-{number:09d}-{part}.safetensors"
     unfinished = path.with_suffix(".new")
     save_file(tensors, unfinished, metadata={"tree": text})
+    synchronised(unfinished)
     unfinished.rename(path)
+    synchronised(folder)
+
+
+def synchronised(path: Path) -> None:
+    """Wait until what was written of a file, or of a folder's names, outlives a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def newest(folder: Path, world: int) -> int | None:
-    """The number of the newest state that is whole."""
+    """The number of the newest state that is whole for so many processes; of none, that has what they share."""
+    needed = {"shared", *map(str, range(world))}
+    return max((number for number, parts in _parts(folder).items() if needed <= parts), default=None)
+
+
+def following(folder: Path) -> int:
+    """A number after those of all states, whole or not: parts of two runs never make one state."""
+    return max(_parts(folder), default=0) + 1
+
+
+def _parts(folder: Path) -> dict[int, set[str]]:
     found: dict[int, set[str]] = {}
     for path in folder.glob("state-*.safetensors"):
         if match := _NAME.fullmatch(path.name):
             found.setdefault(int(match[1]), set()).add(match[2])
-    needed = {"shared", *map(str, range(world))}
-    return max((number for number, parts in found.items() if needed <= parts), default=None)
+    return found
 
 
 def read(folder: Path, number: int, part: str) -> Tree:
@@ -54,11 +75,13 @@ def read(folder: Path, number: int, part: str) -> Tree:
             return _with_tensors(json.loads(stored.metadata()["tree"]), tensors)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise TrainingError("a training state that can be read", found=str(error), where=str(path),
-                            action="remove it: training goes on from the one before") from error  # fmt: skip
+                            action="remove it: training goes on from the one before, or anew") from error  # fmt: skip
 
 
 def tidy(folder: Path, keep: int) -> None:
-    """Remove every state but number ``keep``."""
+    """Remove every state but number ``keep``, and what a killed process left half written."""
+    for path in folder.glob("state-*.new"):
+        path.unlink(missing_ok=True)
     for path in folder.glob("state-*.safetensors"):
         if (match := _NAME.fullmatch(path.name)) and int(match[1]) != keep:
             path.unlink(missing_ok=True)

@@ -115,7 +115,7 @@ class _Run:
         """The state of a run whose next step is in stage ``number``: of all processes, then the older ones go."""
         assert self.keeping is not None
         folder, course = self.keeping.folder, None if over else self.course.state()
-        mark = (resuming.newest(folder, self.ranks.world) or 0) + 1
+        mark = resuming.following(folder)
         self.ranks.wait()
         if self.ranks.first:
             shared = {"of": _identity(self.plan, self.ranks), "stage": number, "suite": self.suite.state_dict(),
@@ -176,13 +176,20 @@ def on(batch: Batch, device: torch.device) -> Batch:
 
 def _kept(plan: Plan, ranks: Ranks, keeping: Keeping | None) -> dict[str, Any] | None:
     """The newest state of this very run, if there is one; ``TrainingError`` where it is another run's."""
-    number = None if keeping is None else resuming.newest(keeping.folder, ranks.world)
-    if keeping is None or number is None:
+    if keeping is None:
+        return None
+    whole = resuming.newest(keeping.folder, ranks.world)
+    number = resuming.newest(keeping.folder, 0) if whole is None else whole
+    if number is None:
         return None
     state: dict[str, Any] = resuming.read(keeping.folder, number, "shared")
     if state["of"] != (wanted := _identity(plan, ranks)):
-        raise TrainingError(f"the state of a run {wanted}", found=f"that of {state['of']}", where=str(keeping.folder),
-                            action="give the same recipe, days and number of processes, or another folder")  # fmt: skip
+        raise TrainingError(f"the state of the run {wanted}", found=f"that of the run {state['of']}",
+                            where=str(keeping.folder),
+                            action="give the same recipe, days and number of processes as before, or another folder; "
+                                   "to begin anew, remove that one")  # fmt: skip
+    if whole is None:
+        return None  # this very run was killed while it kept its first state
     return {**state, "stage_state": resuming.read(keeping.folder, number, str(ranks.rank))}
 
 
@@ -191,4 +198,5 @@ def _identity(plan: Plan, ranks: Ranks) -> str:
     parts = [plan.recipe.model_dump_json(), plan.architecture.model_dump_json(), f"{plan.span} {plan.validation}"]
     parts += [getattr(plan, head).model_dump_json() for head in plan.heads]
     parts += [] if plan.backbone is None else [plan.backbone.digest]
+    parts += [plan.days]
     return f"{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}, {ranks.world} processes"

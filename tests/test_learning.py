@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from datetime import date, timedelta
 from pathlib import Path
@@ -69,16 +70,18 @@ def test_currents_alone_are_an_archive_with_two_channels_and_no_forcing(archived
     np.testing.assert_allclose(days.ocean(4)[0], expected, rtol=2.0**-10)
 
 
-def test_a_backbone_is_trained_by_the_command_goes_on_and_rolls_out(archived, tmp_path):
+def test_a_backbone_is_trained_by_the_command_goes_on_and_rolls_out(archived, tmp_path, capsys):
     """The second command of the same run finds it done; the curves of both stages are TensorBoard's."""
     out = tmp_path / "model"
     asked = training.Asked("backbone", "agulhas", changes=SMALL, validate_until="2002-01-12", device="cpu", every=2)
     training.train(archived, out, asked, "agulhas")
     first = checkpoint.digest(out)
+    assert "no step was left" not in capsys.readouterr().err
     card = checkpoint.load(out).card
     assert (card.ocean.channels, card.ocean.forcing, card.parts) == (("uo@0", "vo@0"), (), ("backbone",))
     assert (card.about.data_span, card.about.trained_on[:15]) == ("2002-01-01..2002-01-09", "Agulhas Current")
     training.train(archived, out, asked, "agulhas")
+    assert "no step was left to take" in capsys.readouterr().err
     assert checkpoint.digest(out) == first
     days = TrainingArchive(archived)
     assert card.about.scores == by_hand(days, load(out))
@@ -191,6 +194,32 @@ def test_days_that_are_trusted_are_not_looked_at(archived, tmp_path, monkeypatch
     steps = tuple(f"{stage}_steps=0" for stage in ("pretraining", "tuning"))
     training.train(archived, tmp_path / "model", asked_of(changes=(*SMALL, *steps), trust_archive=True), None)
     assert (tmp_path / "model" / "card.json").is_file()
+
+
+def test_a_state_is_of_the_days_it_was_made_from_and_of_the_weather_they_were_given(archived, tmp_path):
+    """Another value on a fitted or a validation day, another policy: other days. Days nobody sees count for nothing."""
+    out = Path(shutil.copytree(archived, tmp_path / "days.zarr"))
+    group, asked = archive_layout.existing(str(out)), asked_of(validate_until="2002-01-11")
+
+    def days(policy: str | None = None) -> str:
+        found = TrainingArchive(str(out), None, policy)
+        return training.plan_of(found, asked, training.recipe_of(asked)).days
+
+    def rewrite(day: int) -> None:
+        digests = archive_layout.member(group, "sha256")
+        digests[day] = 255 - np.asarray(digests[day])
+        group.attrs["statistics"] = {
+            **archive_layout.attribute(group, "statistics"),
+            "made_of": hashlib.sha256(np.asarray(digests[:9]).tobytes()).hexdigest(),
+        }
+
+    found = [days(), days("analysis"), days("relaxed")]
+    for day in (FIT_DAY, VALIDATION_DAY):
+        rewrite(day)
+        found.append(days())
+    assert len(set(found)) == len(found), "each is another"
+    rewrite(VALIDATION_DAY + 2)
+    assert days() == found[-1]
 
 
 def test_every_option_that_is_compared_changes_the_recipe_or_the_network(archived):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,12 @@ import pytest
 import torch
 from train_processes import KILLED_AT, RECIPE, STEPS, lines
 
-from models import resuming
+from models import resuming, training
 from models.errors import TrainingError
+from models.plans import Keeping
+from models.ranks import ALONE, Ranks
+from tests.test_models_training import TINY, plan
+from tests.toy_ocean import ToyDays
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +92,62 @@ def test_a_state_is_read_as_it_was_written_and_one_that_is_cut_short_is_refused(
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(TrainingError, match="training goes on from the one before"):
         resuming.read(tmp_path, 1, "shared")
+
+
+@pytest.fixture(scope="module")
+def over(tmp_path_factory: pytest.TempPathFactory) -> Keeping:
+    """Where the state of a run of one process that is over is kept."""
+    keeping = Keeping(tmp_path_factory.mktemp("over"), 2)
+    training.train(ToyDays(), small("one archive"), keeping=keeping)
+    return keeping
+
+
+def small(days: str) -> training.Plan:
+    """A few steps of the backbone on days of that name."""
+    recipe = TINY.model_copy(update={"pretraining_steps": 2, "tuning_steps": 0})
+    return plan(recipe, waves=None, biogeochemistry=None, kuroshio=None, days=days)
+
+
+@pytest.mark.parametrize(("days", "ranks", "said"), [
+    ("another archive", ALONE, "1 processes; found that of the run .*1 processes"),
+    ("one archive", Ranks(0, 2), "2 processes; found that of the run .*1 processes"),
+])  # fmt: skip
+def test_the_state_of_other_days_or_of_fewer_processes_is_refused_and_left_as_it_is(over, days, ranks, said) -> None:
+    before = {path.name: path.read_bytes() for path in over.folder.iterdir()}
+    with pytest.raises(TrainingError, match=said):
+        training.train(ToyDays(), small(days), ranks=ranks, keeping=over)
+    assert {path.name: path.read_bytes() for path in over.folder.iterdir()} == before
+    taken: list[training.Progress] = []
+    training.train(ToyDays(), small("one archive"), taken.append, keeping=over)
+    assert taken == [], "it is over"
+
+
+def test_a_run_killed_while_it_kept_its_first_state_begins_anew_and_takes_no_part_of_it(over, tmp_path: Path) -> None:
+    (shared,) = over.folder.glob("*shared*")
+    (tmp_path / "state-000000001-shared.safetensors").write_bytes(shared.read_bytes())
+    (tmp_path / "state-000000001-0.new").write_bytes(b"half")
+    taken: list[training.Progress] = []
+    training.train(ToyDays(), small("one archive"), taken.append, keeping=Keeping(tmp_path, 2))
+    assert [step.step for step in taken] == [1, 2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "state-000000003-0.safetensors", "state-000000003-shared.safetensors"
+    ]  # fmt: skip
+
+
+def test_a_state_is_on_the_disk_before_the_one_before_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """File, name in the folder: each is waited for, the file before it has its name."""
+    waited: list[tuple[str, list[str]]] = []
+
+    def wait(descriptor: int) -> None:
+        names = sorted(path.name for path in tmp_path.iterdir())
+        waited.append((Path(os.readlink(f"/proc/self/fd/{descriptor}")).name, names))
+        synchronise(descriptor)
+
+    synchronise = os.fsync
+    monkeypatch.setattr(os, "fsync", wait)
+    resuming.write(tmp_path, 7, "0", {"step": 1})
+    name = "state-000000007-0"
+    assert waited == [(f"{name}.new", [f"{name}.new"]), (tmp_path.name, [f"{name}.safetensors"])]
 
 
 def test_draws_follow_from_their_numbers_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import date, timedelta
 from functools import cached_property
 from typing import Any
@@ -115,6 +116,11 @@ class TrainingArchive:
             return None
         kinds = ("average", "squares", "changes")
         return tuple(np.asarray(layout.member(self._group, f"{name}_{kind}")[:]) for kind in kinds)
+
+    def made_of(self, first: int, last: int) -> str:
+        """SHA-256 over the digests that the days ``first``..``last`` were written with: the same days, to the byte."""
+        digests = np.asarray(layout.member(self._group, "sha256")[first : last + 1])
+        return hashlib.sha256(digests.tobytes() + self.held[first : last + 1].tobytes()).hexdigest()
 
     def climatology(self, name: str, when: date) -> NDArray[np.float64]:
         """The fitted days' mean of ``ocean`` or ``forcing`` for a day of the year, (channel, latitude, longitude)."""
