@@ -3,7 +3,8 @@
 
     python3 deploy/prepare.py --bucket forecasts --prefix goms --systems twin,coral-sea
 
-writes ``deploy/secrets/``: one file a secret, random; the policies of ``deploy/policies/`` for this bucket, prefix and
+writes ``deploy/secrets/``: one file a secret, random; ``alerts.env`` and ``goms.env``, to be filled in; the folder
+``keys`` for the key that signs manifests; the policies of ``deploy/policies/`` for this bucket, prefix and
 these systems, to be given to a store elsewhere; the identities of the SeaweedFS in ``compose.yaml``. Nobody else may
 enter the folder; the files themselves are readable, since the service reads them inside its containers as a user of
 its own. What is there is never overwritten.
@@ -75,6 +76,8 @@ def files(bucket: str, prefix: str, systems: tuple[str, ...]) -> dict[str, str]:
         "grafana_password": grafana,
         "alerts.env": "# Whom alerts are sent to: GOMS_ALERT_... of deploy/settings.md, a line each, such as\n"
         "# GOMS_ALERT_WEBHOOKS=https://alerts.example.org/goms\n",
+        "goms.env": "# GOMS_PUBLISHER__..., GOMS_LOGINS__..., GOMS_SIGNING_KEY of deploy/settings.md, a line each, such\n"
+        "# as\n# GOMS_PUBLISHER__NAME=The Ocean Desk\n# GOMS_SIGNING_KEY=/run/keys/goms.pem\n",
         "s3_identities.json": json.dumps(identities(keys, bucket, prefix, every), indent=1),
         "public-read.json": json.dumps(policy("public-read", bucket, prefix, systems), indent=1),
         **{f"{role}.json": json.dumps(policy(role, bucket, prefix, every), indent=1) for role in ROLES},
@@ -106,6 +109,7 @@ def main() -> int:
     for name, text in files(asked.bucket, asked.prefix, tuple(asked.systems.split(","))).items():
         (asked.out / name).write_text(text)
         (asked.out / name).chmod(0o644)
+    (asked.out / "keys").mkdir()
     print(f"made {asked.out}: keep it out of every repository and backup that others read")
     return 0
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import command_lines
@@ -19,6 +24,9 @@ import pytest
 import settings_table
 import yaml
 from compose_spec.compose_spec import PyCompose
+
+from flows import deployments
+from pipeline import systems
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -226,6 +234,8 @@ def test_each_secret_is_named_by_reference_and_is_made_by_prepare(tmp_path: Path
     made = {path.name for path in (tmp_path / "secrets").iterdir()}
     named = {Path(entry["file"]).name for entry in compose_file.document(COMPOSE)["secrets"].values()}
     named |= {Path(file).name for _, service in every_service() for file in service.get("env_file", ())}
+    named |= {Path(mount.partition(":")[0]).name for _, service in every_service()
+              for mount in service.get("volumes", ()) if mount.startswith("./secrets/")}  # fmt: skip
     assert made - named == {"writer.json", "watcher.json", "observer.json"}  # for a store elsewhere
     assert named - made == set()
 
@@ -234,14 +244,47 @@ def test_secrets_are_made_once_and_never_twice_the_same(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
         assert run(sys.executable, DEPLOY / "prepare.py", "--out", folder).returncode == 0
-    before = {path.name: path.read_text() for path in first.iterdir()}
+    before = {path.name: path.read_text() for path in first.iterdir() if path.is_file()}
     again = run(sys.executable, DEPLOY / "prepare.py", "--out", first)
     assert again.returncode == 2
-    assert {path.name: path.read_text() for path in first.iterdir()} == before
+    assert {path.name: path.read_text() for path in first.iterdir() if path.is_file()} == before
     same = {name for name, text in before.items() if (second / name).read_text() == text}
-    assert same == {"public-read.json", "alerts.env", "writer.json", "watcher.json", "observer.json"}
+    assert same == {"public-read.json", "alerts.env", "goms.env", "writer.json", "watcher.json", "observer.json"}
     assert (first.stat().st_mode & 0o777) == 0o700
     assert run("git", "check-ignore", DEPLOY / "secrets" / "prefect_auth", cwd=ROOT).returncode == 0
+
+
+def test_a_model_runs_on_the_gpu_where_one_is_given_and_nowhere_else() -> None:
+    reserved = {name for name, service in every_service() if "nvidia" in str(service.get("deploy"))}
+    on_it = {name for name, service in every_service() if "GOMS_DEVICE" in compose_file.environment(service)}
+    assert reserved == on_it == {"worker-gpu"}
+    assert compose_file.environment(dict(every_service())["worker-gpu"])["GOMS_DEVICE"] == "cuda"
+    assert "GOMS_DEVICE=" not in DOCKERFILE
+
+
+def test_steps_of_scheduled_runs_are_tried_again(manifests: list[dict[str, Any]]) -> None:
+    """On Kubernetes the worker's settings of Prefect become its jobs', and the desk's person waits for no tries."""
+    tries = str(deployments.TRIES_MORE)
+    given = {name: compose_file.environment(service).get("PREFECT_TASK_DEFAULT_RETRIES") for name, service in
+             every_service()}  # fmt: skip
+    assert {name: value for name, value in given.items() if value} == {"worker": tries, "worker-gpu": tries}
+    entry = {"name": "PREFECT_TASK_DEFAULT_RETRIES", "value": tries}
+    assert [name for name, pod in pods(manifests).items() if entry in pod["containers"][0].get("env", ())] == ["worker"]
+
+
+def test_a_run_without_prefect_lets_go_of_all_that_ties_it_to_prefect() -> None:
+    """As the runbook says, in the environments that are typed in."""
+    page = (DEPLOY / "runbook.md").read_text()
+    lines = set(re.findall(r"`(env -u [^`]+)`", page))
+    assert len(lines) == 2
+    settings = dict(line.split("=", 1) for line in (KUBERNETES / "settings.env").read_text().splitlines())
+    for given in (settings, compose_file.environment(dict(every_service())["worker"])):
+        ties = {name for name in given if name in ("PREFECT_API_URL", "GOMS_DEVICE_SLOT")}
+        for line in lines:
+            assert set(re.findall(r"-u (\w+)", line)) == ties
+            assert command_lines.complaint(line[line.index("goms ") :]) is None
+    (prefix,) = re.findall(r"`docker compose -f deploy/compose.yaml exec -e WAIT_FOR= (worker entrypoint.sh)`", page)
+    assert prefix.split()[0] in dict(every_service())
 
 
 # Kubernetes
@@ -250,10 +293,13 @@ def test_secrets_are_made_once_and_never_twice_the_same(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def manifests() -> list[dict[str, Any]]:
     """Everything that ``kubectl apply --kustomize`` would send."""
-    kubectl = debian.program("kubectl", "kubernetes-client")
-    built = run(kubectl, "kustomize", KUBERNETES)
-    assert built.returncode == 0, built.stderr
-    return list(yaml.safe_load_all(built.stdout))
+    return list(yaml.safe_load_all(built(KUBERNETES)))
+
+
+def built(folder: Path) -> str:
+    made = run(debian.program("kubectl", "kubernetes-client"), "kustomize", folder)
+    assert made.returncode == 0, made.stderr
+    return made.stdout
 
 
 def job_of_a_run() -> dict[str, Any]:
@@ -263,7 +309,9 @@ def job_of_a_run() -> dict[str, Any]:
     """
     template = json.loads((KUBERNETES / "gpu-job-template.json").read_text())
     values = {name: entry.get("default") for name, entry in template["variables"]["properties"].items()}
-    values |= {"gpus": 1, "command": ["prefect", "flow-run", "execute"], "env": []}
+    asked = deployments.daily(systems.TWIN).job_variables(deployments.POOLS["kubernetes"])
+    values |= {"image": "goms:cuda", "command": ["prefect", "flow-run", "execute"]} | asked
+    values["env"] = [{"name": name, "value": value} for name, value in values["env"].items()]  # as the worker does
     job = _filled(template["job_configuration"]["job_manifest"], values)
     pod = job["spec"]["template"]["spec"]
     assert (pod.pop("parallelism"), pod.pop("completions")) == (1, 1)
@@ -338,10 +386,71 @@ def test_every_pod_is_locked(manifests: list[dict[str, Any]]) -> None:
 def test_a_run_is_given_its_gpu_and_each_role_its_own_keys(manifests: list[dict[str, Any]]) -> None:
     (container,) = job_of_a_run()["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert {"name": "GOMS_DEVICE", "value": "cuda"} in container["env"]
+    without = [text for text in map(str, manifests) if "nvidia.com/gpu" not in text]
+    assert len(without) == len(manifests) - 1  # all but the template of jobs, where a GPU is a variable
+    assert [text for text in map(str, manifests) if "GOMS_DEVICE'" in text or "GOMS_DEVICE=" in text] == []
     secrets = {name: {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
                for name, pod in pods(manifests).items()}  # fmt: skip
     assert (secrets["watch"], secrets["metrics"]) == ({"goms-s3-watcher"}, {"goms-s3-observer"})
     assert secrets["worker"] == set()
+
+
+def test_another_registry_is_that_of_the_runs_too(tmp_path: Path) -> None:
+    """The one line that names it is changed; then the cluster is asked for the deploying pod's image, and has it."""
+    shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
+    names = tmp_path / "kubernetes" / "kustomization.yaml"
+    names.write_text(names.read_text().replace("newName: goms", "newName: registry.example.org:5000/sea/goms"))
+    text = built(tmp_path / "kubernetes")
+    assert re.findall(r"(?<!/)goms:\w+", text) == []
+    every = list(yaml.safe_load_all(text))
+    (job,) = [item for item in every if item["kind"] == "Job"]
+    (settings,) = [item["data"] for item in every if item["metadata"]["name"] == "goms-settings"]
+    with cluster({"spec": job["spec"]["template"]["spec"]}) as (api, asked):
+        for name, content in (("token", "secret"), ("namespace", "goms")):
+            (tmp_path / name).write_text(content)
+        make = runpy.run_path(str(DEPLOY / "job_template.py"))["main"]
+        template, out = KUBERNETES / "gpu-job-template.json", tmp_path / "template.json"
+        assert make("deploy-1", settings["TAG_OF_RUNS"], template, out, tmp_path, api) == 0
+        assert asked == [("/api/v1/namespaces/goms/pods/deploy-1", "Bearer secret")]
+        made = json.loads(out.read_text())
+        assert made["variables"]["properties"]["image"].pop("default") == "registry.example.org:5000/sea/goms:cuda"
+        assert made == json.loads(template.read_text()) | {"variables": made["variables"]}
+        assert make("deploy-2", "cuda", template, tmp_path / "none.json", tmp_path, api) == 6
+    assert not (tmp_path / "none.json").exists()
+
+
+@pytest.mark.parametrize(("image", "wanted"), [
+    ("goms:cpu", "goms:cuda"), ("goms", "goms:cuda"), ("registry:5000/goms", "registry:5000/goms:cuda"),
+    ("registry:5000/sea/goms:cpu@sha256:1f", "registry:5000/sea/goms:cuda"),
+])  # fmt: skip
+def test_an_image_by_another_tag(image: str, wanted: str) -> None:
+    assert runpy.run_path(str(DEPLOY / "job_template.py"))["tagged"](image, "cuda") == wanted
+
+
+@contextmanager
+def cluster(pod: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """A cluster's API that knows one pod: its address, and what it was asked by whom."""
+    asked = list[tuple[str, str]]()
+
+    class Api(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Authorization"]))
+            text = json.dumps(pod).encode()
+            self.send_response(200 if self.path.endswith("deploy-1") else 404)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing: the tests' own output is enough."""
+
+    with HTTPServer(("127.0.0.1", 0), Api) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
 
 
 def test_template_of_jobs_is_taken_by_prefect() -> None:
@@ -351,7 +460,7 @@ def test_template_of_jobs_is_taken_by_prefect() -> None:
     template = json.loads((KUBERNETES / "gpu-job-template.json").read_text())
     filled = _filled(template["job_configuration"], {
         name: entry.get("default") for name, entry in template["variables"]["properties"].items()
-    } | {"command": "x"})  # fmt: skip
+    } | {"command": "x", "image": "goms:cuda"})  # fmt: skip
     KubernetesWorkerJobConfiguration.model_validate(filled)
     filled["job_manifest"]["spec"]["template"]["spec"].pop("containers")
     with pytest.raises(ValueError, match="containers"):
