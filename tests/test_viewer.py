@@ -533,6 +533,30 @@ def test_publishing_the_page_again_changes_nothing_and_old_assets_go(any_store: 
     assert any_store.read_json("small/view/contents.json")["cycles"] == []
 
 
+def test_a_list_made_before_another_run_published_does_not_replace_that_runs_list(
+    folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published.publish_small(folder_store, published.SMALLEST)
+    (key,) = folder_store.folders("small/cycles")
+    listed = view.editions
+
+    def overtaken(*arguments: Any) -> list[view.Told]:
+        """While this run has listed and not written, another publishes the next day and refreshes the page."""
+        found = listed(*arguments)
+        if folder_store.folders("small/cycles") == [key]:
+            manifest = folder_store.read_json(f"small/cycles/{key}/r1/manifest.json")
+            folder_store.write_json("small/cycles/20991231T12/r1/manifest.json", manifest)
+            view.refresh(folder_store, small.SYSTEM)
+        return found
+
+    view.refresh(folder_store, small.SYSTEM)
+    monkeypatch.setattr(view, "editions", overtaken)
+    folder_store.delete("small/view/contents.json")
+    view.refresh(folder_store, small.SYSTEM)
+    cycles = folder_store.read_json("small/view/contents.json")["cycles"]
+    assert [item["cycle"] for item in cycles] == ["20991231T12", key]
+
+
 def test_colours_are_those_of_the_pictures() -> None:
     from pipeline import drawing
 

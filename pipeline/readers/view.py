@@ -67,14 +67,21 @@ def refresh(
     cannot be read.
     """
     sizes = dict(store.objects(prefix(system.name)))
-    told = editions(store, system.name, tell)
-    if not told and not sizes:
+    if not sizes and not editions(store, system.name):
         return ()
     bundle = _built()
     page = bundle.pop(PAGE)
     changed = [name for name, data in bundle.items() if _put_asset(store, f"{prefix(system.name)}/{name}", data, sizes)]
-    last = {CONTENTS: to_json(contents(system, told)), PAGE: page}
-    changed += [name for name, data in last.items() if _settle(store, f"{prefix(system.name)}/{name}", data)]
+    left_out = list[str]()
+
+    def listed() -> bytes:
+        left_out.clear()
+        return to_json(contents(system, editions(store, system.name, left_out.append)))
+
+    last = {CONTENTS: listed, PAGE: lambda: page}
+    changed += [name for name, make in last.items() if _settle(store, f"{prefix(system.name)}/{name}", make)]
+    for words in left_out:
+        tell(words)
     if PAGE in changed:
         wanted = {f"{prefix(system.name)}/{name}" for name in (*bundle, *last)}
         for path in sizes.keys() - wanted:
@@ -173,13 +180,17 @@ def _before(store: Store, system: str) -> tuple[Told, ...]:
 
 def _put_asset(store: Store, path: str, data: bytes, sizes: dict[str, int]) -> bool:
     """Put an asset unless it is there: its name says what is in it."""
-    return sizes.get(path) != len(data) and _settle(store, path, data)
+    return sizes.get(path) != len(data) and _settle(store, path, lambda: data)
 
 
-def _settle(store: Store, path: str, data: bytes) -> bool:
-    """Have an object be this; whether it had to be written."""
+def _settle(store: Store, path: str, make: Callable[[], bytes]) -> bool:
+    """Have an object be what is made of the store as it is; whether it had to be written.
+
+    It is made after the object was looked at: of those who race the last to write has seen what is published last.
+    """
     for _ in range(RACES):
         found = store.find(path)
+        data = make()
         if found is not None and found.data == data:
             return False
         put = store.put_if_absent(path, data) if found is None else store.put_if_version(path, data, found.version)
