@@ -17,7 +17,7 @@ from rich.markup import escape
 from flows import artifacts, clock, stages
 from flows.progress import progress
 from flows.stages import Run
-from flows.verification import Scored, alone
+from flows.verification import Scored, alone, edge
 from pipeline import publish, systems, truth, verify
 from pipeline.cycle import Cycle, from_key
 from pipeline.errors import InputUnavailable
@@ -157,5 +157,4 @@ def _score_day(
 
 
 def _truth(asked: Scoring) -> Truth:
-    edge = truth.Edge(asked.run.inputs, asked.run.scratch, asked.run.seed)
-    return truth.remembered(truth.analysed(asked.system, edge))
+    return truth.remembered(truth.analysed(asked.system, edge(asked.run)))

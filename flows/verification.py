@@ -79,10 +79,15 @@ def _scored(run: Run, leads: Sequence[int]) -> list[Scored]:
     return found
 
 
+def edge(run: Run) -> truth.Edge:
+    """Where the truth of a run's forecasts comes from: the archives that the forecasts were made from."""
+    return truth.Edge(run.inputs, run.scratch, run.seed, Settings().archives)
+
+
 @task(cache_policy=NO_CACHE, task_run_name="score {name}")
 def score_product(run: Run, manifest: Manifest, name: str, leads: Sequence[int]) -> tuple[Row, ...]:
     """Verify one product and keep its scores."""
-    begun, happened = time.monotonic(), truth.analysed(run.of, truth.Edge(run.inputs, run.scratch, run.seed))
+    begun, happened = time.monotonic(), truth.analysed(run.of, edge(run))
     with progress().stage(f"score {name}", max(leads)) as advance:
         made = scores.score(run.opened, manifest, name, run.of, happened, leads, advance)
         records = scores.keep(run.opened, manifest, name, run.of, made)

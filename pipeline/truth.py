@@ -1,10 +1,15 @@
-"""What the sea turned out to be: the analysis of an instant on the grid of a forecaster's array or of a product."""
+"""What the sea turned out to be: the analysis of an instant on the grid of a forecaster's array or of a product.
+
+It is asked of the system's own ladders without the rungs that stand in for an analysis when a forecast must begin: no
+older instant, no forecast of our own, no climatology. What happened is what an archive has of that very instant.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import xarray as xr
@@ -14,16 +19,23 @@ from pipeline.contracts import Gridded
 from pipeline.errors import InputUnavailable
 from pipeline.products import ProductEntry
 from pipeline.sources.netcdf import closed_after
-from pipeline.systems import System
+from pipeline.systems import Ladder, Rung, System
 from pipeline.variables import Kind
+
+NO_OBSERVATION = ("own-forecast", "climatology")
+"""Sources whose fields are not an archive's: measured by them, we would be measured by ourselves."""
 
 
 class Edge(NamedTuple):
-    """Where inputs come from: the operator's ``inputs``, a ``scratch`` folder for sources, the ``seed`` of the twin."""
+    """Where inputs come from: the operator's ``inputs``, a ``scratch`` folder for sources, the ``seed`` of the twin.
+
+    ``archives``: base addresses by archive name, where they are not the documented ones.
+    """
 
     inputs: str | None
     scratch: Path
     seed: int = 0
+    archives: Mapping[str, str] = MappingProxyType({})
 
 
 Truth = Callable[[ProductEntry, datetime], xr.Dataset]
@@ -31,7 +43,7 @@ Truth = Callable[[ProductEntry, datetime], xr.Dataset]
 
 
 def analysed(system: System, edge: Edge) -> Truth:
-    """The truth a system is scored against: its own ladder of sources at the valid time."""
+    """The truth a system is scored against: what its own ladder of sources has seen at the valid time."""
 
     def truth(entry: ProductEntry, when: datetime) -> xr.Dataset:
         return kuroshio(system, when, edge) if entry.state == "kuroshio" else of_kind(
@@ -59,10 +71,22 @@ def remembered(truth: Truth) -> Truth:
     return again
 
 
+def observing(system: System, kind: Kind) -> Ladder | None:
+    """The ladder of what archives have of a kind at the very instant asked for, each once; ``None`` without any."""
+    ladder, seen = system.ladder(kind), dict[str, Rung]()
+    for rung in ladder.rungs if ladder else ():
+        if rung.source not in NO_OBSERVATION:
+            seen.setdefault(rung.source, rung.model_copy(update={"maximum_age_days": 0.0}))
+    return ladder.model_copy(update={"rungs": tuple(seen.values())}) if ladder and seen else None
+
+
 @closed_after()
 def of_kind(system: System, kind: Kind, when: datetime, edge: Edge) -> Gridded:
-    """One kind of input at an instant on the system's grid of that kind."""
-    return regrid.regrid(ingest.ingest(system, kind, when, **edge._asdict()), kind, system)
+    """One kind of input as it was seen at an instant, on the system's grid of that kind.
+
+    ``InputUnavailable`` where no archive of the system's ladder has that instant.
+    """
+    return regrid.regrid(ingest.ingest(_seen(system, kind), kind, when, **edge._asdict()), kind, system)
 
 
 @closed_after()
@@ -71,5 +95,17 @@ def kuroshio(system: System, when: datetime, edge: Edge) -> xr.Dataset:
 
     The source is asked for the fine grid, so that it gives what detail it has, and for its surface alone.
     """
-    asked = system.model_copy(update={"grid": system.kuroshio_grid, "depths_m": system.depths_m[:1]})
+    fine = {"grid": system.kuroshio_grid, "depths_m": system.depths_m[:1]}
+    asked = _seen(system, Kind.OCEAN).model_copy(update=fine)
     return regrid.regrid_kuroshio(ingest.ingest(asked, Kind.OCEAN, when, **edge._asdict()), system)
+
+
+def _seen(system: System, kind: Kind) -> System:
+    """The system with a ladder of archives alone."""
+    ladder = observing(system, kind)
+    if ladder is None:
+        raise InputUnavailable(
+            f"an archive that has seen {kind}", found="none", where=f"the ladder of system {system.name}",
+            action="give the system a source that is neither a forecast nor a climatology",
+        )  # fmt: skip
+    return system.model_copy(update={"ladders": (ladder,)})

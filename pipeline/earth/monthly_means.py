@@ -26,8 +26,6 @@ from pipeline.systems import System
 from pipeline.variables import Kind, of_kind, variable
 
 KINDS = (Kind.WAVES, Kind.BIOGEOCHEMISTRY)
-NO_OBSERVATION = ("own-forecast", "climatology")
-"""Sources whose fields are not an archive's: a climatology of them would be one of ourselves."""
 LEAST_DAYS = 10
 """Days of a month, over all years, below which their mean is weather and not a climatology."""
 Field = NDArray[np.float32]
@@ -42,32 +40,22 @@ class Means(NamedTuple):
     file: FileRecord
 
 
-def observed(system: System, kind: Kind) -> System:
-    """The system with a ladder of what archives hold of a kind at the very instant; ``UsageError`` without any."""
-    ladder = system.ladder(kind)
-    rungs = [rung for rung in ladder.rungs if rung.source not in NO_OBSERVATION] if ladder else []
-    if kind not in KINDS or ladder is None or not rungs:
+def taker(
+    system: System, kind: Kind, *, inputs: str | None, scratch: Path, seed: int, archives: Mapping[str, str]
+) -> Callable[[datetime], xr.Dataset]:  # fmt: skip
+    """What gives an instant's fields of a kind on the system's grid, from the archives of its ladder alone.
+
+    ``UsageError`` where there is none of them.
+    """
+    from pipeline import truth  # it knows the sources, and the source that reads what is made here
+
+    if kind not in KINDS or truth.observing(system, kind) is None:
         raise UsageError(
             f"{' or '.join(KINDS)} that the system has from an archive", found=f"{kind} of {system.name}",
             where="--kind", action="choose another kind or system",
         )  # fmt: skip
-    exact = tuple(rung.model_copy(update={"maximum_age_days": 0.0}) for rung in rungs)
-    return system.model_copy(update={"ladders": (ladder.model_copy(update={"rungs": exact}),)})
-
-
-def taker(
-    system: System, kind: Kind, *, inputs: str | None, scratch: Path, seed: int, archives: Mapping[str, str]
-) -> Callable[[datetime], xr.Dataset]:  # fmt: skip
-    """What gives an instant's fields of a kind on the system's grid, from the archives of its ladder alone."""
-    from pipeline import ingest, regrid  # they know the sources, and the source that reads what is made here
-
-    seen = observed(system, kind)
-
-    def take(when: datetime) -> xr.Dataset:
-        parts = ingest.ingest(seen, kind, when, inputs=inputs, scratch=scratch, seed=seed, archives=archives)
-        return regrid.regrid(parts, kind, system)
-
-    return take
+    edge = truth.Edge(inputs, scratch, seed, archives)
+    return lambda when: truth.of_kind(system, kind, when, edge)
 
 
 def build(

@@ -160,10 +160,16 @@ SOURCES: Mapping[str, Source] = {source.name: source for source in _ARCHIVES}
 
 
 def in_order(ladder: Ladder, inputs: str | None, sources: Mapping[str, Source] = SOURCES) -> tuple[Rung, ...]:
-    """A ladder's rungs as they are asked: where the operator names a place of files, those that read files first."""
+    """A ladder's rungs as they are asked: where the operator names a place of files, those that read files first.
+
+    But a file that may be older than what the ladder begins with keeps its place: there the day itself goes before it.
+    """
     if inputs is None:
         return ladder.rungs
-    return tuple(sorted(ladder.rungs, key=lambda rung: not _reads_inputs(rung, sources)))
+    of_the_day = ladder.rungs[0].maximum_age_days
+    return tuple(sorted(
+        ladder.rungs, key=lambda rung: rung.maximum_age_days > of_the_day or not _reads_inputs(rung, sources)
+    ))  # fmt: skip
 
 
 def refuse_unread(system: System, inputs: str | None) -> None:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from datetime import date, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -62,21 +63,24 @@ def build(
     workers: Workers = ONE,
     fit: tuple[date, date] | None = None,
     arrays: tuple[str, ...] | None = None,
+    archives: Mapping[str, str] = MappingProxyType({}),
     progress: Progress | None = None,
 ) -> Built:
     """Ingest, regrid and append every day from ``first_day`` to ``last_day`` (both included) to the Zarr at ``out``.
 
     Days already held are left alone; days that were missing are tried again. ``out``: a local path, which workers
     must see too. ``arrays``: those to be held, all the system has unless given. ``fit``: the days that statistics and
-    climatology are of, and that training may see; all unless given. Raises ``UsageError`` where the archive at
-    ``out`` is of something else, ``InputUnavailable`` where no day at all could be had.
+    climatology are of, and that training may see; all unless given. ``archives``: base addresses by archive name, where
+    they are not the documented ones. Raises ``UsageError`` where the archive at ``out`` is of something else,
+    ``InputUnavailable`` where no day at all could be had.
     """
     names, span = arrays or archive_contract.arrays_of(system), (first_day, last_day)
     contract = archive_contract.contract_of(system, names)
     group = layout.opened(contract, span, out, {"inputs": inputs or "", "seed": seed})
     state = np.asarray(layout.member(group, "held")[:])
+    first = Task(system, first_day, 0, out, names, inputs, scratch, seed, workers.threads, dict(archives))
     tasks = [
-        Task(system, first_day + timedelta(days=position), position, out, names, inputs, scratch, seed, workers.threads)
+        first._replace(day=first_day + timedelta(days=position), position=position)
         for position in range((last_day - first_day).days + 1)
         if state[position] != layout.HELD
     ]

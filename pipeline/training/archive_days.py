@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import tempfile
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -46,6 +47,7 @@ class Task(NamedTuple):
     scratch: Path
     seed: int
     threads: int
+    archives: dict[str, str]
 
 
 class Outcome(NamedTuple):
@@ -66,10 +68,12 @@ class Outcome(NamedTuple):
 
 @closed_after()
 def archive_day(task: Task) -> Outcome:
-    """Bring one day to the archive: its data, not yet its flag. Its scratch folder is removed whatever happens."""
-    scratch = task.scratch / f"{task.day:%Y%m%d}"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
+    """Bring one day to the archive: its data, not yet its flag. Its scratch folder is removed whatever happens.
+
+    It is this call's own: another build may be bringing the same day of another system.
+    """
+    task.scratch.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f"{task.day:%Y%m%d}-", dir=task.scratch))
     try:
         with dask.config.set(scheduler="threads", num_workers=task.threads):
             fields, found = _fields(task, scratch)
@@ -105,7 +109,7 @@ class _Found(NamedTuple):
 
 def _fields(task: Task, scratch: Path) -> tuple[dict[str, NDArray[np.float32]], _Found]:
     """The arrays of a day, and what is known of where they are from."""
-    system, edge = task.system, truth.Edge(task.inputs, scratch, task.seed)
+    system, edge = task.system, truth.Edge(task.inputs, scratch, task.seed, task.archives)
     when = cycle(system.name, task.day, system.start_hour).start
     fields, inputs, near = {}, list[InputRecord](), dict[str, float]()
     degraded: list[str] = []
