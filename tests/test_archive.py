@@ -17,8 +17,10 @@ import xarray as xr
 from pipeline import forcing, truth
 from pipeline.earth import landmask, mask_making
 from pipeline.errors import InputRefused, InputUnavailable, UsageError
+from pipeline.systems import AGULHAS
 from pipeline.training import archive, archive_check, archive_statistics
 from pipeline.training import archive_layout as layout
+from pipeline.training.archive_contract import contract_of
 from pipeline.training.archive_days import shard_sha256
 from pipeline.training.training_archive import TrainingArchive
 from pipeline.variables import Kind, variable
@@ -312,6 +314,29 @@ def test_statistics_are_of_held_ocean_cells_and_changes_of_days_in_a_row(built):
     assert mean == pytest.approx(np.nansum(fields.mean(0)[0] * weights) / weights.sum(), rel=1e-9)
     assert days.moments("ocean", (0, 1)) is None, "of other days they say nothing"
     np.testing.assert_allclose(days.climatology("ocean", FIRST), fields.mean(0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("days", "told"), [
+    (range(330), 2), (range(100, 430), 2), (range(329), 0), (range(120), 0), (range(0, 365, 2), 2),
+    (range(0, 365, 3), 0), ([*range(180), *range(366, 546)], 0), ([*range(180), *range(546, 731)], 2),
+])  # fmt: skip
+def test_seasons_are_told_by_days_that_are_held_and_cover_the_year(days, told):
+    """In a row; by halves of two years, which are the same half or the two; thinly."""
+    assert archive_statistics.harmonics_told(date(2022, 1, 1), list(days)) == told
+
+
+def test_a_third_of_a_year_is_not_drawn_out_over_the_others(tmp_path):
+    """A sea of six cells that warms from January to April, of a span of a year of which nothing else is held."""
+    grid = AGULHAS.grid.model_copy(update={"rows": 2, "columns": 3})
+    sea = AGULHAS.model_copy(update={"grid": grid, "ocean_variables": ("uo",)})
+    out, last = str(tmp_path / "days.zarr"), FIRST + timedelta(days=364)
+    group = layout.opened(contract_of(sea, ("ocean",)), (FIRST, last), out, {"inputs": "", "seed": 0})
+    values = (1.0 + 0.01 * np.arange(120) + 0.1 * np.sin(np.arange(120))).astype(np.float32)
+    layout.member(group, "ocean")[:120] = values[:, None, None, None] * np.ones((1, 2, 3), np.float32)
+    layout.member(group, "held")[:120] = layout.HELD
+    archive_statistics.finish(out, (FIRST, last), None, 1)
+    september = TrainingArchive(out).climatology("ocean", date(2023, 9, 1))
+    np.testing.assert_allclose(september, values.mean(), rtol=1e-5)
 
 
 def test_other_channels_in_another_order_are_refused_by_name(built, tmp_path):

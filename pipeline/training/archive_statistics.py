@@ -2,8 +2,8 @@
 
 Of ``ocean`` and ``forcing``, cell by cell over the fitted days: ``<array>_average`` and ``<array>_squares`` (means of
 values and of their squares) and ``<array>_changes`` (mean squared one-day change, between days that are both held);
-``<array>_climatology`` (coefficient, channel, latitude, longitude), the least-squares fit of a constant and, over
-eleven months and more, annual and semi-annual cosine and sine; per channel, over ocean cells weighted by area,
+``<array>_climatology`` (coefficient, channel, latitude, longitude), the least-squares fit of a constant and, where
+the held days cover the year, annual and semi-annual cosine and sine; per channel, over ocean cells weighted by area,
 ``<array>_mean``, ``<array>_spread`` and ``<array>_change``; and ``forcing_memory_days``, the time after which an
 anomaly of the weather is worth 1/e.
 """
@@ -31,8 +31,9 @@ Grids = NDArray[np.float64]
 
 MEASURED = ("ocean", "forcing")
 """The arrays that are measured here; a head's own state is measured in its own variables by training."""
-SEASONAL_DAYS = 330
-"""Fewer days do not tell the seasons from the weather of one of them: the climatology is then the plain mean."""
+YEAR_DAYS, SEASONAL_DAYS = 365.25, 330
+"""A year, and how many days in a row tell its seasons: of fewer the climatology is the plain mean. Of days with gaps
+half as many do, where over all years they leave no longer stretch of the year empty than those in a row would."""
 LAGS = 5
 """Days over which the memory of the weather is fitted."""
 LEAST_CORRELATION = 0.05
@@ -63,14 +64,14 @@ def finish(out: str, fit: tuple[date, date], scheduler: str | None, threads: int
     if len(chosen) < 2:
         group.attrs["statistics"] = None
         return
-    said = _said(group, fit, days, chosen)
+    said = _said(group, fit, chosen)
     if layout.attribute(group, "statistics") == said:
         return
     group.attrs["statistics"] = None
     contract = archive_contract.read(group, out)
     for name in (name for name in MEASURED if name in contract.channels):
         with computing.on(scheduler, threads):
-            tasks = [delayed(measured, pure=False)(out, name, number, chosen, _harmonics(days))
+            tasks = [delayed(measured, pure=False)(out, name, number, chosen, said["harmonics"])
                      for number in range(len(contract.channels[name]))]  # fmt: skip
             found: tuple[Measured, ...] = compute(*tasks)  # type: ignore[no-untyped-call]
         _write(group, name, found)
@@ -82,11 +83,12 @@ def _chosen(group: zarr.Group, days: range) -> list[int]:
     return [int(day) for day in days if held[day]]
 
 
-def _said(group: zarr.Group, fit: tuple[date, date], days: range, chosen: list[int]) -> dict[str, Any]:
+def _said(group: zarr.Group, fit: tuple[date, date], chosen: list[int]) -> dict[str, Any]:
     """What statistics of these days say they are of: to the byte, by the digests that the days were written with."""
     digests = np.asarray(layout.member(group, "sha256")[chosen[0] : chosen[-1] + 1])
     made_of = hashlib.sha256(digests.tobytes()).hexdigest()
-    return {"fit": [str(day) for day in fit], "days": len(chosen), "harmonics": _harmonics(days), "made_of": made_of}
+    told = harmonics_told(layout.first_day(group), chosen)
+    return {"fit": [str(day) for day in fit], "days": len(chosen), "harmonics": told, "made_of": made_of}
 
 
 def check(group: zarr.Group, path: str) -> None:
@@ -97,7 +99,7 @@ def check(group: zarr.Group, path: str) -> None:
     first, last = (date.fromisoformat(day) for day in said["fit"])
     days = _days(group, (first, last))
     chosen = _chosen(group, days)
-    if len(chosen) < 2 or _said(group, (first, last), days, chosen) != said:
+    if len(chosen) < 2 or _said(group, (first, last), chosen) != said:
         raise _missing(f"statistics of the days it holds from {first} to {last}",
                        "those of other days: some were written or lost after they were measured", path)  # fmt: skip
     contract = archive_contract.read(group, path)
@@ -206,5 +208,9 @@ def _days(group: zarr.Group, fit: tuple[date, date]) -> range:
     return range(begin, end + 1)
 
 
-def _harmonics(days: range) -> int:
-    return 2 if len(days) >= SEASONAL_DAYS else 0
+def harmonics_told(first: date, chosen: list[int]) -> int:
+    """How many harmonics of the year days after the first tell: what lies in a season without any would be made up."""
+    phases = np.sort((first.toordinal() + np.array(chosen)) % YEAR_DAYS)
+    longest = np.diff(phases, append=phases[0] + YEAR_DAYS).max()
+    covered = longest <= YEAR_DAYS - SEASONAL_DAYS + 1.0
+    return 2 if covered and 2 * len(chosen) >= SEASONAL_DAYS else 0
