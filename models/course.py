@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn, optim
 
+from models.errors import TrainingError
 from models.ranks import Ranks
 from models.recipes import Recipe
 
 BETAS = (0.9, 0.95)
 """Decay of Adam's two moments; the second is shorter than usual, for runs of a few thousand steps."""
+STUCK = 20
+"""So many steps in a row without a finite loss and gradient are no misfortune: the run stops."""
 
 
 class Taken(NamedTuple):
@@ -33,23 +36,35 @@ class Course:
         self.weights = {f"{number}.{name}": weight for number, part in enumerate(parts)
                         for name, weight in part.named_parameters()}  # fmt: skip
         self.optimiser = _optimiser(list(self.weights.values()), rate, recipe, ranks)
-        self.step = 0
+        self.step, self.stuck = 0, 0
         self.average = {name: weight.detach().clone() for name, weight in self.weights.items()}
 
     def take(self, loss: Tensor, *, relative: bool = False) -> Taken:
-        """One step down this loss, or its logarithm; one that is not a number anywhere moves nothing."""
+        """One step down this loss, or its logarithm; one whose loss or gradient is no number anywhere moves nothing.
+
+        ``TrainingError`` where nothing has moved for ``STUCK`` steps.
+        """
         value, rate, norm = self.ranks.mean(loss), self.rate * self._share(), float("nan")
         if math.isfinite(value):
             self.optimiser.zero_grad(set_to_none=True)
             (loss.log() if relative else loss).backward()  # type: ignore[no-untyped-call]
             norms = [nn.utils.clip_grad_norm_(part.parameters(), self.recipe.gradient_limit) for part in self.parts]
             norm = float(torch.stack(norms).norm())
+        if math.isfinite(norm):  # of gradients that are the mean of all processes': each finds the same
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
             self.optimiser.step()
         self.step += 1
+        self._count(moved=math.isfinite(norm))
         self._follow()
         return Taken(value, rate, norm)
+
+    def _count(self, *, moved: bool) -> None:
+        self.stuck = 0 if moved else self.stuck + 1
+        if self.stuck == STUCK:
+            raise TrainingError("a loss and a gradient that are numbers", found=f"none in {STUCK} steps in a row",
+                                where=f"steps {self.step - STUCK + 1} to {self.step} of {self.steps} of a stage",
+                                action="lower the rates, or see what the days of the archive hold")  # fmt: skip
 
     def _share(self) -> float:
         """Of the full rate: a straight warm-up, then half a cosine down to nothing."""
@@ -98,6 +113,7 @@ class Course:
         weights = {name: weight.detach() for name, weight in self.weights.items()}
         return {
             "step": self.step,
+            "stuck": self.stuck,
             "weights": weights,
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
@@ -105,7 +121,7 @@ class Course:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        self.step = state["step"]
+        self.step, self.stuck = state["step"], state["stuck"]
         self.put(state["weights"])
         for name, values in state["average"].items():
             self.average[name].copy_(values)

@@ -143,6 +143,10 @@ class Reader:
                                 action="give a longer archive or shorter rollouts")  # fmt: skip
         return found
 
+    def longest(self, most: int) -> int:
+        """The longest lead of up to ``most`` days for which the span has days in a row."""
+        return next((lead for lead in range(most, 0, -1) if self.days.starts(lead, *self.span).size), 0)
+
     def mask(self, kind: str) -> Tensor:
         """(channels, rows, columns), 1 on ocean, as the first day has it."""
         return torch.from_numpy((~self._land_of(kind)).astype(np.float32))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.backbone import random_visible
 from models.days import Reader, ahead
+from models.errors import TrainingError
 from models.objectives import Batch, HeadsObjective, Result, RolloutObjective
 from models.plans import Plan
 from models.ranks import Ranks
@@ -156,6 +157,23 @@ class Pooled:
     def restore(self, state: Any) -> None:
         """See ``RolloutPool.restore``."""
         self.pool.restore(state)
+
+
+def check_leads(reader: Reader, judged_on: Reader | None, plan: Plan) -> None:
+    """``TrainingError`` where a rollout of some stage is longer than any days in a row: before the first step."""
+    r, whole = plan.recipe, plan.backbone is None
+    leads = {"rollout_schedule": max(days for _, days in r.rollout_schedule), "tuning_lead": r.tuning_lead}
+    wanted = [(reader, name, lead) for name, lead in leads.items() if whole and r.tuning_steps]
+    wanted += [(reader, "head_lead", r.head_lead)] if plan.heads and r.head_steps else []
+    if judged_on is not None and r.validate_every and whole and (r.pretraining_steps or r.tuning_steps):
+        wanted.append((judged_on, "validation_lead", r.validation_lead))
+    for days, name, lead in wanted:
+        if not days.longest(lead) >= lead:
+            raise TrainingError(
+                f"{lead + 1} days in a row for {name} {lead}", found=f"at most {days.longest(lead) + 1}",
+                where=f"days {days.span[0]} to {'the last' if days.span[1] is None else days.span[1]} of the archive",
+                action=f"give a longer archive, or --set {name} of no more than {days.longest(lead)}",
+            )  # fmt: skip
 
 
 def noise_of(suite: Suite, reader: Reader, plan: Plan) -> Tensor | None:

@@ -21,7 +21,7 @@ from models.objectives import Batch, Result
 from models.plans import Keeping, Plan, Progress, Report, Trained
 from models.preparing import prepare
 from models.ranks import ALONE, Ranks
-from models.stages import Pooled, Pretraining, Stage
+from models.stages import Pooled, Pretraining, Stage, check_leads
 from models.suite import Suite
 
 __all__ = ["ALONE", "Keeping", "Plan", "Progress", "Trained", "TrainingDays", "prepare", "stages_of", "train"]
@@ -37,6 +37,7 @@ def train(days: TrainingDays, plan: Plan, report: Report = lambda progress: None
     torch.manual_seed(plan.recipe.seed)
     reader = Reader(days, hold_bytes, plan.span)
     judged_on = None if plan.validation is None else Reader(days, 0, plan.validation)
+    check_leads(reader, judged_on, plan)
     trained = prepare(reader, plan)
     trained.suite.to(ranks.device)
     state = _kept(plan, ranks, keeping)
@@ -144,7 +145,7 @@ class Judge:
         """The mean loss over the examples, of the weights that would be kept now; every process finds the same."""
         with torch.no_grad(), course.averaged():
             losses = [stage.objective(on(batch, ranks.device)).loss for batch in self.examples]
-        loss = float(torch.stack(losses).mean())
+        loss = ranks.mean(torch.stack(losses).mean())  # of one judgement all make the same decision
         if loss < self.least:
             self.least, self.worse, self.best = loss, 0, course.kept()
         else:

@@ -231,10 +231,12 @@ def test_days_come_whole_and_in_order_when_each_travels_while_the_next_is_comput
 @CUDA
 def test_device_memory_is_flat_in_lead_days_and_a_restart_gives_the_same_bytes_on_a_device() -> None:
     model, weather, peaks, days = toy(Engine(device="cuda")), ToyDays().forcing(0, 12), [], []
+    torch.cuda.reset_peak_memory_stats()
     for day in model.roll_out(toy_start(), weather):
         peaks.append(torch.cuda.max_memory_allocated())
+        torch.cuda.reset_peak_memory_stats()
         days.append(day)
-    assert peaks[2] == peaks[-1]
+    assert max(peaks[2:]) == peaks[2], "no day needs more than the third; in the first two the device warms up"
     state = {name: values for name, values in days[4].items() if name != "kuroshio"}
     again = list(model.roll_out(state, weather[5:], after=5))
     assert [bytes_of(day) for day in again] == [bytes_of(day) for day in days[5:]]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from models import checkpoint, forecaster, training
+from models import checkpoint, course, forecaster, training
 from models.backbone import Backbone
 from models.days import Reader, ahead
 from models.errors import TrainingError
@@ -193,6 +193,47 @@ def test_days_that_cannot_teach_are_refused(spoil, said) -> None:
     spoil(days)
     with pytest.raises(TrainingError, match=said):
         training.train(days, plan(TINY))
+
+
+@pytest.mark.parametrize(("changed", "said"), [
+    ({"head_lead": 40}, "41 days in a row for head_lead 40; found at most 31; .* no more than 30"),
+    ({"tuning_lead": 31}, "tuning_lead 31"), ({"rollout_schedule": ((1.0, 31),)}, "rollout_schedule 31"),
+    ({"validate_every": 1, "validation_lead": 9}, "10 days in a row for validation_lead 9; found at most 9;"),
+])  # fmt: skip
+def test_a_rollout_longer_than_the_days_is_refused_before_the_first_step(changed, said) -> None:
+    taken: list[training.Progress] = []
+    whole = plan(TINY.model_copy(update=changed), span=(0, 30), validation=(31, 39))
+    with pytest.raises(TrainingError, match=said):
+        training.train(ToyDays(), whole, taken.append)
+    assert taken == []
+
+
+def test_a_step_whose_gradient_is_no_number_moves_nothing_and_many_in_a_row_end_the_run() -> None:
+    """The root of nothing has a finite value and no gradient there."""
+    recipe = Recipe(pretraining_steps=50, tuning_steps=0, averaging=0.9)
+    module = torch.nn.Linear(1, 1)
+    on_its_way = course.Course([module], 50, 1e-3, recipe, training.ALONE)
+
+    def step(spoilt: bool) -> course.Taken:
+        loss = module(torch.ones(1, 1)).square().sum()
+        return on_its_way.take(loss + (0 * loss).sqrt() if spoilt else loss)
+
+    before = [weight.detach().clone() for weight in module.parameters()]
+    taken = step(spoilt=True)
+    assert (np.isfinite(taken.loss), np.isfinite(taken.gradient)) == (True, False)
+    assert all(torch.equal(*pair) for pair in zip(before, module.parameters(), strict=True))
+    for _ in range(course.STUCK - 2):
+        step(spoilt=True)
+    assert np.isfinite(step(spoilt=False).gradient)
+    assert all(torch.isfinite(weight).all() for weight in (*module.parameters(), *on_its_way.average.values()))
+    assert not torch.equal(before[0], module.weight)
+    again = course.Course([module], 50, 1e-3, recipe, training.ALONE)
+    for _ in range(course.STUCK - 1):
+        step(spoilt=True)
+    again.restore(on_its_way.state())
+    on_its_way = again
+    with pytest.raises(TrainingError, match="none in 20 steps in a row; in steps 21 to 40 of 50"):
+        step(spoilt=True)
 
 
 def test_a_day_with_a_gap_in_its_ocean_or_weather_is_refused_before_it_is_learnt_from() -> None:

@@ -71,9 +71,10 @@ def test_two_processes_go_down_the_curve_of_one(folder: Path) -> None:
         assert two[place]["gradient"] == pytest.approx(line["gradient"], rel=1e-3), place
 
 
-def test_what_each_process_has_to_say_is_heard_by_all_in_their_order(folder: Path) -> None:
-    assert json.loads((folder / "whole.said").read_text()) == ["0 of 2", "1 of 2", "and last"]
-    assert json.loads((folder / "alone.said").read_text()) == ["0 of 1"]
+def test_what_each_process_has_to_say_is_heard_by_all_in_their_order_and_all_judge_alike(folder: Path) -> None:
+    """Of a look at which the first sees a loss of 0 and the second of 1, the first says one half."""
+    assert json.loads((folder / "whole.said").read_text()) == ["0 of 2", "1 of 2", "and last", "0.50"]
+    assert json.loads((folder / "alone.said").read_text()) == ["0 of 1", "0.00"]
 
 
 def test_only_the_newest_whole_state_is_kept(folder: Path) -> None:

@@ -15,14 +15,17 @@ import signal
 import socket
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
 from models import training
 from models.days import TrainingDays
+from models.objectives import Batch, Result
 from models.plans import Keeping, Plan, Progress
-from models.ranks import joined
+from models.ranks import Ranks, joined
 from models.recipes import Recipe
 from tests.toy_models import ABOUT, ARCHITECTURE, PLANKTON_HEAD, REFINEMENT
 from tests.toy_ocean import LATITUDE, ToyDays
@@ -58,9 +61,18 @@ def work(folder: Path, name: str, recipe: Recipe, last: tuple[str, int] | None) 
 
         trained = training.train(days, plan(recipe), report, 0, mine, Keeping(folder / name, 3))
         said = mine.gathered([f"{mine.rank} of {mine.world}", *["and last"] * mine.rank])
+        said += [f"{judged(mine):.2f}"]
         if mine.first:
             (folder / f"{name}.said").write_text(json.dumps(said))
             torch.save(trained.suite.state_dict(), folder / f"{name}.pt")
+
+
+def judged(mine: Ranks) -> float:
+    """What a judge finds whose example this process sees another loss of than the others: its own number."""
+    example = Batch({}, {}, torch.zeros(1), torch.zeros(1))
+    stage = SimpleNamespace(objective=lambda batch: Result(torch.tensor(float(mine.rank)), {}))
+    course = SimpleNamespace(averaged=nullcontext, kept=dict)
+    return training.Judge([example], 1).look(stage, course, mine)  # type: ignore[arg-type]
 
 
 def start(folder: Path, name: str, recipe: Recipe, world: int, last: tuple[str, int] | None = None) -> list[int]:
