@@ -76,8 +76,8 @@ def files(bucket: str, prefix: str, systems: tuple[str, ...]) -> dict[str, str]:
         "grafana_password": grafana,
         "alerts.env": "# Whom alerts are sent to: GOMS_ALERT_... of deploy/settings.md, a line each, such as\n"
         "# GOMS_ALERT_WEBHOOKS=https://alerts.example.org/goms\n",
-        "goms.env": "# GOMS_PUBLISHER__..., GOMS_LOGINS__..., GOMS_SIGNING_KEY of deploy/settings.md, a line each, such\n"
-        "# as\n# GOMS_PUBLISHER__NAME=The Ocean Desk\n# GOMS_SIGNING_KEY=/run/keys/goms.pem\n",
+        "goms.env": "# GOMS_PUBLISHER__..., GOMS_LOGINS__..., GOMS_SIGNING_KEY of deploy/settings.md, a line each,\n"
+        "# such as\n# GOMS_PUBLISHER__NAME=The Ocean Desk\n# GOMS_SIGNING_KEY=/run/keys/goms.pem\n",
         "s3_identities.json": json.dumps(identities(keys, bucket, prefix, every), indent=1),
         "public-read.json": json.dumps(policy("public-read", bucket, prefix, systems), indent=1),
         **{f"{role}.json": json.dumps(policy(role, bucket, prefix, every), indent=1) for role in ROLES},

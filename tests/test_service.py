@@ -319,5 +319,5 @@ def test_a_forecast_asks_its_work_pool_for_what_the_pool_can_give(pool: deployme
     if pool.kind == "kubernetes":
         text = json.dumps(template["job_configuration"]["job_manifest"])
         assert '"nvidia.com/gpu": "{{ gpus }}"' in text
-        assert forecasting[0].job_variables(pool) == {"gpus": 1}
+        assert forecasting[0].job_variables(pool) == {"gpus": 1, "env": {"GOMS_DEVICE": "cuda"}}
         assert variables["image"]["default"] == "goms:1"
