@@ -146,6 +146,19 @@ def test_prefect_answers_nobody_without_the_password(published: Machine) -> None
             ask(published, "flow_runs/count", {}, password)
 
 
+def test_what_the_runbook_types_in_a_container_is_known_to_prefect(published: Machine) -> None:
+    """What ``exec`` starts has the container's environment, where the password is a file, and no entry point."""
+    goms = ["goms", "run", "2023-01-01", "--system", "small-sea", "--forecaster", "persistence"]
+    environment = published.environment("worker") | {"WAIT_FOR": ""}
+    bare, typed = (
+        subprocess.run([*before, *goms], cwd=published.folder, env=environment, capture_output=True, text=True,
+                       check=False)
+        for before in ([], [str(DEPLOY / "entrypoint.sh")])
+    )  # fmt: skip
+    assert (bare.returncode, "PREFECT_API_AUTH_STRING; found none" in bare.stderr) == (2, True), bare.stderr
+    assert (typed.returncode, "was published before" in typed.stdout + typed.stderr) == (0, True), typed.stderr
+
+
 def test_the_pool_the_slot_and_the_automation_are_there(published: Machine) -> None:
     assert ask(published, "work_pools/process")["type"] == "process"
     assert ask(published, "v2/concurrency_limits/goms-device")["limit"] == 1
