@@ -92,6 +92,8 @@ def train(archive_path: str, out: Path, asked: Asked, system: str | None) -> Non
         recipe = recipe_of(asked)
         days = TrainingArchive(archive_path, None if system is None else systems.system(system), recipe.forcing_policy)
         plan = plan_of(days, asked, recipe)
+        if mine.first:
+            checkpoint.replaceable(out)
         if not asked.trust_archive:
             look_through(days, plan, mine)
         judged_on = validation.starts(days, plan)

@@ -7,6 +7,7 @@ A checkpoint is a folder: ``card.json`` (everything but the weights, and the SHA
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,9 +22,12 @@ from models.errors import CheckpointError
 from models.heads import DownscalingArchitecture, DownscalingHead, StateHead, StateHeadArchitecture
 from models.normalisation import Normalisation, Statistics, Transforms
 from models.ocean import OceanModel
+from models.resuming import synchronised
 from models.suite import Labels, Suite
 
 CARD = "card.json"
+PARTS = ("backbone", "waves", "biogeochemistry", "kuroshio")
+"""The networks there can be, in the order a card has them: the stems of their files."""
 FORMAT = 1
 """Version of the folder's layout."""
 
@@ -94,8 +98,7 @@ class Card(Entry):
     @property
     def parts(self) -> tuple[str, ...]:
         """Names of the networks there are: the stems of their files."""
-        heads = [name for name in ("waves", "biogeochemistry", "kuroshio") if getattr(self, name) is not None]
-        return "backbone", *heads
+        return "backbone", *(name for name in PARTS[1:] if getattr(self, name) is not None)
 
 
 class Checkpoint(NamedTuple):
@@ -120,16 +123,57 @@ def build(card: Card) -> Suite:
 
 
 def save(folder: Path, suite: Suite, card: Card) -> str:
-    """Write the networks and their card (its ``files`` are filled in here) into ``folder``; the folder's digest."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Make ``folder`` the networks and their card (its ``files`` are filled in here), whole; the folder's digest.
+
+    A checkpoint that is there is replaced when the new one is complete beside it; see ``replaceable``.
+    """
+    folder = replaceable(folder)
+    unfinished, before = _beside(folder, "new"), _beside(folder, "old")
+    for left in (unfinished, before):
+        shutil.rmtree(left, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    found = _write(unfinished, suite, card)
+    if folder.exists():
+        folder.rename(before)
+    unfinished.rename(folder)
+    synchronised(folder.parent)
+    shutil.rmtree(before, ignore_errors=True)
+    return found
+
+
+def replaceable(folder: Path) -> Path:
+    """The folder itself, where it is a place for a checkpoint: ``CheckpointError`` where it holds anything else.
+
+    What was there when a run was killed between the two names of a replacement is there again.
+    """
+    folder = folder.resolve()
+    before = _beside(folder, "old")
+    if before.is_dir() and not folder.exists():
+        before.rename(folder)
+    own = {CARD, f"{CARD}.new", *(f"{part}.safetensors" for part in PARTS)}
+    if folder.exists() and not folder.is_dir():
+        raise _refused("a folder for the checkpoint", "a file", folder, "name another folder")
+    if folder.exists() and (others := sorted(path.name for path in folder.iterdir() if path.name not in own)):
+        raise _refused("a folder with nothing but a checkpoint, to be replaced whole", f"{others[:3]} in it", folder,
+                       "name another folder, which need not be there")  # fmt: skip
+    return folder
+
+
+def _beside(folder: Path, kind: str) -> Path:
+    return folder.with_name(f".{folder.name}.{kind}")
+
+
+def _write(folder: Path, suite: Suite, card: Card) -> str:
     files = {}
     for part in card.parts:
         tensors = {name: tensor.detach().contiguous() for name, tensor in _part(suite, part).state_dict().items()}
         path = folder / f"{part}.safetensors"
         save_file(tensors, path)
+        synchronised(path)
         files[path.name] = _sha256(path)
     text = card.model_copy(update={"files": files}).model_dump_json(indent=1) + "\n"
     (folder / CARD).write_text(text, encoding="utf-8")
+    synchronised(folder / CARD)
     return digest(folder)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -227,6 +228,50 @@ def test_a_checkpoint_comes_back_as_it_was_saved(folder) -> None:
 def test_saving_again_gives_the_same_digest_and_other_weights_another(folder, tmp_path) -> None:
     assert checkpoint.save(tmp_path / "same", suite(card()), card()) == checkpoint.digest(folder)
     assert checkpoint.save(tmp_path / "other", suite(card(), seed=6), card()) != checkpoint.digest(folder)
+
+
+def test_a_checkpoint_without_heads_replaces_one_with_them_whole(folder, tmp_path) -> None:
+    copied(folder, tmp_path)
+    plain = card(heads=False)
+    digest = checkpoint.save(tmp_path, suite(plain), plain)
+    assert checkpoint.load(tmp_path, digest).card.parts == ("backbone",)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backbone.safetensors", "card.json"]
+    assert [path.name for path in tmp_path.parent.glob(f".{tmp_path.name}.*")] == []
+
+
+class Killed(BaseException):
+    """Nothing runs after it."""
+
+
+@pytest.mark.parametrize(("done", "there"), [("save_file", True), ("write_text", True), ("rename", False)])
+def test_a_save_that_is_killed_leaves_the_checkpoint_that_was_there(folder, tmp_path, monkeypatch, done, there) -> None:
+    """Killed after the first file of weights, after the card, or between the two names of the replacement."""
+    place, where = tmp_path / "model", checkpoint if done == "save_file" else Path
+    place.mkdir()
+    copied(folder, place)
+    before, step = checkpoint.digest(place), getattr(where, done)
+
+    def killed(*given, **named):
+        step(*given, **named)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, done, killed)
+        with pytest.raises(Killed):
+            checkpoint.save(place, suite(card(), seed=6), card())
+    assert place.exists() is there
+    assert checkpoint.digest(checkpoint.replaceable(place)) == before
+    assert checkpoint.save(place, suite(card(), seed=6), card()) != before
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_is_no_checkpoint_is_not_replaced(folder, tmp_path) -> None:
+    (copied(folder, tmp_path) / "thesis.txt").write_text("years")
+    with pytest.raises(CheckpointError, match=r"nothing but a checkpoint.*thesis"):
+        checkpoint.save(tmp_path, suite(card()), card())
+    with pytest.raises(CheckpointError, match="a file"):
+        checkpoint.save(tmp_path / "thesis.txt", suite(card()), card())
+    assert (tmp_path / "thesis.txt").read_text() == "years"
 
 
 def test_an_error_has_its_four_parts(tmp_path) -> None:
