@@ -16,7 +16,7 @@ import xarray as xr
 
 from pipeline import ingest, regrid
 from pipeline.contracts import Gridded
-from pipeline.errors import InputUnavailable
+from pipeline.errors import InputRefused, InputUnavailable
 from pipeline.products import ProductEntry
 from pipeline.sources.netcdf import closed_after
 from pipeline.systems import Ladder, Rung, System
@@ -43,11 +43,20 @@ Truth = Callable[[ProductEntry, datetime], xr.Dataset]
 
 
 def analysed(system: System, edge: Edge) -> Truth:
-    """The truth a system is scored against: what its own ladder of sources has seen at the valid time."""
+    """The truth a system is scored against: what its own ladder of sources has seen at the valid time.
+
+    What archives have seen in part only (plankton without its kinds, say) is ``InputUnavailable`` too: there is nothing
+    to mend by hand, and the other products are to be scored.
+    """
 
     def truth(entry: ProductEntry, when: datetime) -> xr.Dataset:
-        return kuroshio(system, when, edge) if entry.state == "kuroshio" else of_kind(
-            system, Kind(entry.state), when, edge)  # fmt: skip
+        try:
+            return kuroshio(system, when, edge) if entry.state == "kuroshio" else of_kind(
+                system, Kind(entry.state), when, edge)  # fmt: skip
+        except InputRefused as lack:
+            if lack.check != "variables":
+                raise
+            raise InputUnavailable(lack.needed, found=lack.found, where=lack.where, action=lack.action) from lack
 
     return truth
 

@@ -63,6 +63,13 @@ def test_an_older_instant_is_no_truth_of_a_day(inputs, tmp_path):
         happened(products.KUROSHIO, START + 3 * DAY)
 
 
+def test_what_was_seen_in_part_is_no_truth_and_no_fault(inputs, tmp_path):
+    """Waves without their direction, and next to them nothing that could lend it."""
+    native.write_era5(tmp_path / "waves.nc", fields=("swh", "mwp"))
+    with pytest.raises(InputUnavailable, match="mwd"):
+        truth.analysed(SEA, truth.Edge(str(tmp_path), tmp_path))(products.WAVES, START)
+
+
 def test_what_is_asked_for_a_truth_are_the_archives_of_the_ladder_each_once_and_of_the_instant():
     for kind, names in (
         (Kind.WAVES, ["era5-arco", "era5-cds", "era5", "ifs", "copernicus"]),
