@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ from models.plans import Keeping, Plan, Report
 from models.ranks import Ranks
 from models.recipes import Recipe
 from pipeline import channels, systems
+from pipeline.cycle import cycle
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
 from pipeline.training import archive as archives
@@ -90,7 +90,7 @@ def train(archive_path: str, out: Path, asked: Asked, system: str | None) -> Non
     """
     with ranks.joined(asked.device) as mine:
         recipe = recipe_of(asked)
-        days = TrainingArchive(archive_path, None if system is None else systems.system(system), recipe.forcing_policy)
+        days = opened(archive_path, recipe, system)
         plan = plan_of(days, asked, recipe)
         if mine.first:
             checkpoint.replaceable(out)
@@ -106,6 +106,19 @@ def train(archive_path: str, out: Path, asked: Asked, system: str | None) -> Non
             if judged_on:
                 digest = _judged(out, days, plan, judged_on, str(mine.device))
             progress().say(f'{out}: CheckpointPin(folder="{out.name}", sha256="{digest}")')
+
+
+def opened(path: str, recipe: Recipe, system: str | None) -> TrainingArchive:
+    """The archive; ``UsageError`` where it is not of the system, or has another policy and the recipe chooses none."""
+    entry = None if system is None else systems.system(system)
+    days = TrainingArchive(path, entry, recipe.forcing_policy)
+    if entry is not None and recipe.forcing_policy is None and days.forcing_policy != entry.forcing_policy:
+        raise UsageError(
+            f"the weather to come under the policy of system {entry.name}, {entry.forcing_policy}",
+            found=f"{days.forcing_policy}, which the system had when its days were archived", where=path,
+            action=f"say which: --set forcing_policy={entry.forcing_policy}, or ={days.forcing_policy}",
+        )  # fmt: skip
+    return days
 
 
 def look_through(days: TrainingArchive, plan: Plan, mine: Ranks) -> None:
@@ -201,12 +214,18 @@ def _identity(days: TrainingArchive, judged_on: tuple[int, int] | None) -> str:
 
 
 def _kept(days: TrainingArchive, asked: Asked) -> Checkpoint | None:
-    """The checkpoint whose backbone heads are to be trained on."""
+    """The checkpoint whose backbone heads are to be trained on; ``UsageError`` for what would count for nothing."""
     if asked.part in ("all", "backbone"):
+        if asked.backbone is not None:
+            raise UsageError(f"no backbone to keep, since {asked.part} trains one", found=str(asked.backbone),
+                             where="--backbone", action="leave it out, or train heads by their names")  # fmt: skip
         return None
     if asked.backbone is None:
         raise UsageError(f"the backbone that {asked.part} are trained on", found="none", where="--backbone",
                          action="name the folder of its checkpoint")  # fmt: skip
+    if shaped := sorted(changes(asked).keys() & Architecture.model_fields.keys()):
+        raise UsageError("no option of the architecture: the backbone that is kept has its own",
+                         found=", ".join(shaped), where="--set", action="leave that out")  # fmt: skip
     return checkpoint.load(asked.backbone)
 
 
@@ -214,7 +233,7 @@ def _validation(days: TrainingArchive, asked: Asked) -> tuple[int, int] | None:
     """From the day after the fitted ones to the day that was asked for."""
     if asked.validate_until is None:
         return None
-    last = days.index_of(date.fromisoformat(asked.validate_until))
+    last = days.index_of(cycle(days.contract.system, asked.validate_until, days.contract.start_hour).start.date())
     if last <= days.fit[1]:
         raise UsageError("days to validate on after those that are trained on", found=asked.validate_until,
                          where="--validate-until", action=f"a day after {days.date_of(days.fit[1])}")  # fmt: skip

@@ -64,7 +64,7 @@ def _fresh(reader: Reader, plan: Plan) -> tuple[Card, dict[str, Measured]]:
 
 
 def _continued(reader: Reader, plan: Plan) -> tuple[Card, dict[str, Measured]]:
-    """The card of a backbone that is kept; ``TrainingError`` unless the days have its channels in its order."""
+    """The card of a backbone that is kept; ``TrainingError`` unless the days have its channels and its grid."""
     assert plan.backbone is not None
     card, days = plan.backbone.card, reader.days
     pairs = (("ocean", card.ocean.channels), ("forcing", card.ocean.forcing))
@@ -79,6 +79,11 @@ def _continued(reader: Reader, plan: Plan) -> tuple[Card, dict[str, Measured]]:
                 found=f"{there[place:place + 3]} of {len(there)}", where="the training days",
                 action="train on an archive with the channels of the backbone, in its order",
             )  # fmt: skip
+    a, shape = card.ocean.architecture, tuple(reader.mask("ocean").shape)
+    if shape != (a.out_channels, a.rows, a.columns):
+        raise TrainingError(f"an ocean of {(a.out_channels, a.rows, a.columns)}, as {card.about.name} has it",
+                            found=str(shape), where="the training days",
+                            action="train on an archive with the grid of the backbone")  # fmt: skip
     return card, {}
 
 

@@ -71,6 +71,9 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
 
     ``device``: "cpu", "cuda", or "auto", a GPU where there is one.
     """
+    if device not in ("auto", "cpu", "cuda"):
+        raise TrainingError("a device: cpu, cuda or auto", found=repr(device), where="--device",
+                            action="give one of them; which of several GPUs: CUDA_VISIBLE_DEVICES")  # fmt: skip
     cuda = torch.cuda.is_available() if device == "auto" else device == "cuda"
     if cuda and not torch.cuda.is_available():
         raise TrainingError("a GPU", found="none that torch can see", where="--device", action="train on cpu")

@@ -122,13 +122,30 @@ def scalars(folder: Path) -> list[tuple[str, int]]:
     ({"part": "waves", "backbone": Path("nowhere")}, "a checkpoint with its card"),
     ({"part": "waves"}, "--backbone"), ({"changes": ("bach=2",)}, "bach"),
     ({"changes": ("patch=7",)}, "do not divide"), ({"validate_until": "2002-01-05"}, "a day after 2002-01-09"),
+    ({"validate_until": "15/01/2002"}, "15/01/2002"), ({"device": "cuda:1"}, "cpu, cuda or auto; found 'cuda:1'"),
+    ({"device": "gpu"}, "cpu, cuda or auto"), ({"backbone": Path("nowhere")}, "backbone trains one; found nowhere"),
+    ({"part": "waves", "backbone": Path("nowhere"), "changes": ("patch=4", "batch=2")}, "has its own; found patch;"),
 ])  # fmt: skip
 def test_what_cannot_be_trained_is_said_before_anything_is(archived, tmp_path, changed, said):
     asked = training.Asked(**{"part": "backbone", "preset": "agulhas", "device": "cpu", **changed})
-    with pytest.raises((UsageError, checkpoint.CheckpointError), match=said):
+    with pytest.raises((UsageError, checkpoint.CheckpointError, TrainingError), match=said):
         training.train(archived, tmp_path / "model", asked, None)
     with pytest.raises(UsageError, match="an archive with system 'twin'"):
         TrainingArchive(archived, TWIN)
+
+
+def test_days_archived_under_another_policy_than_the_systems_are_not_trained_on_unasked(archived, tmp_path):
+    """The archive says "analysis", the system something else: one of them must be chosen."""
+    out = str(shutil.copytree(archived, tmp_path / "days.zarr"))
+    group = archive_layout.existing(out)
+    group.attrs["contract"] = {**archive_layout.attribute(group, "contract"), "forcing_policy": "analysis"}
+    asked = training.Asked("backbone", "agulhas", device="cpu")
+    with pytest.raises(UsageError, match=rf"forcing_policy={AGULHAS.forcing_policy}, or =analysis"):
+        training.train(out, tmp_path / "model", asked, "agulhas")
+    recipe = training.recipe_of(asked)
+    chosen = recipe.model_copy(update={"forcing_policy": AGULHAS.forcing_policy})
+    assert training.opened(out, chosen, "agulhas").forcing_policy == AGULHAS.forcing_policy != "analysis"
+    assert training.opened(out, recipe, None).forcing_policy == "analysis"
 
 
 FIT_DAY, VALIDATION_DAY = 4, 9

@@ -121,15 +121,22 @@ def test_heads_leave_the_backbone_as_it_was(tmp_path) -> None:
     assert {name.split(".")[1] for name in after if name not in before} == {"biogeochemistry"}
 
 
-def test_heads_are_not_trained_on_days_with_other_channels(tmp_path) -> None:
+def test_heads_are_not_trained_on_days_with_other_channels_or_another_grid(tmp_path) -> None:
     card, suite = training.train(ToyDays(), plan(TINY, waves=None, biogeochemistry=None, kuroshio=None))
     checkpoint.save(tmp_path, suite, card)
 
     class Swapped(ToyDays):
         channels: ClassVar = {**ToyDays.channels, "ocean": ("to@50", "to@0", "zos")}
 
+    class Shorter(ToyDays):
+        def ocean(self, day):
+            return super().ocean(day)[:, :8]
+
+    heads = plan(TINY, kuroshio=None, backbone=checkpoint.load(tmp_path))
     with pytest.raises(TrainingError, match="to@50"):
-        training.train(Swapped(), plan(TINY, kuroshio=None, backbone=checkpoint.load(tmp_path)))
+        training.train(Swapped(), heads)
+    with pytest.raises(TrainingError, match=r"an ocean of \(3, 16, 32\), as toy has it; found \(3, 8, 32\)"):
+        training.train(Shorter(), heads)
 
 
 def test_masking_is_in_force_in_pretraining(monkeypatch) -> None:
