@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from flows import clock, validation
 from flows.progress import progress
 from flows.stages import code_version
+from flows.upkeep import ARCHIVE
 from models import backbone, checkpoint, ranks, recipes, training
 from models.backbone import Architecture
 from models.checkpoint import About, Checkpoint
@@ -76,7 +77,7 @@ def archive(
     fitted = last if fit_until is None else clock.cycle_of(entry, fit_until).start.date()
     who = archives.Workers(workers, max(1, settings.threads // workers), settings.dask_scheduler)
     built = archives.build(
-        entry, first, last, out, scratch=settings.scratch / "archive", inputs=inputs or settings.inputs, seed=seed,
+        entry, first, last, out, scratch=settings.scratch / ARCHIVE, inputs=inputs or settings.inputs, seed=seed,
         workers=who, fit=(first, fitted), archives=settings.archives,
         progress=lambda done, of, said: progress().say(f"{done} of {of}  {said}"),
     )  # fmt: skip

@@ -32,7 +32,7 @@ LINE = 120
 """Characters of a table's line where there is no terminal to fit."""
 LARGEST = 5
 """Cycles that the storage report names."""
-LOGS = "logs"
+LOGS, ARCHIVE = "logs", "archive"
 """Folder of the scratch folder where each cycle's log lines are."""
 
 
@@ -93,10 +93,11 @@ def tend_cache(store: Store, *, apply: bool) -> int:
 
 
 def sweep(scratch: Path, entry: System, moment: datetime) -> Iterator[Path]:
-    """Remove what runs of a system left in the scratch folder, and their logs when the journals have gone too."""
+    """Remove what runs and archives left in the scratch folder, and a system's logs when its journals have gone too."""
     policy = entry.retention
     logs = scratch / LOGS / entry.name
-    yield from _older(scratch / entry.name, moment - timedelta(hours=policy.abandoned_hours))
+    for folder in (scratch / entry.name, scratch / ARCHIVE):
+        yield from _older(folder, moment - timedelta(hours=policy.abandoned_hours))
     yield from _older(logs, moment - timedelta(days=policy.records_days))
 
 

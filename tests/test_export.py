@@ -196,9 +196,7 @@ def test_an_export_that_fails_leaves_what_was_there(own_cycle: Store, tmp_path: 
 
 
 @pytest.mark.parametrize("layout", ["netcdf", "zarr2"])
-def test_a_folder_that_no_export_made_is_never_replaced(
-    edition: public.Published, tmp_path: Path, layout: str
-) -> None:
+def test_a_folder_that_no_export_made_is_never_replaced(edition: public.Published, tmp_path: Path, layout: str) -> None:
     kept = tmp_path / "results" / "thesis.tex"
     kept.parent.mkdir()
     kept.write_text("years of work")

@@ -103,7 +103,8 @@ def test_storage_is_told_to_the_byte(sea: Here, two_days: Store) -> None:
 def test_scratch_and_logs_of_long_ago_are_swept(sea: Here, tmp_path: Path) -> None:
     moment, scratch = clock.now(), tmp_path / "scratch"
     ages = {"small-sea/20230101T00/a": 5, "small-sea/20230102T00/a": 3, "logs/small-sea/20230101T00.jsonl": 401,
-            "logs/small-sea/20230102T00.jsonl": 399, "prefect/empty.db": 999}  # fmt: skip
+            "logs/small-sea/20230102T00.jsonl": 399, "prefect/empty.db": 999,
+            "archive/20220101-a1b2/native.nc": 5, "archive/20220102-c3d4/native.nc": 1}  # fmt: skip
     for name, days in ages.items():
         path = scratch / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +113,7 @@ def test_scratch_and_logs_of_long_ago_are_swept(sea: Here, tmp_path: Path) -> No
         for touched in (path, path.parent):
             os.utime(touched, (when, when))
     swept = {path.relative_to(scratch).as_posix() for path in upkeep.sweep(scratch, systems.SYSTEMS[0], moment)}
-    assert swept == {"small-sea/20230101T00", "logs/small-sea/20230101T00.jsonl"}
+    assert swept == {"small-sea/20230101T00", "logs/small-sea/20230101T00.jsonl", "archive/20220101-a1b2"}
     assert (scratch / "prefect/empty.db").exists()
 
 

@@ -89,9 +89,14 @@ def build(
         if progress is not None:
             progress(done, len(tasks), f"{outcome.day:%Y-%m-%d}: {outcome.missing or 'held'}")
     built = _built(group, system, span)
-    archive_statistics.finish(out, fit or span, workers.scheduler, workers.threads)
-    write_manifest(out)
+    _measured(out, fit or span, workers)
     return built
+
+
+def _measured(out: str, fit: tuple[date, date], workers: Workers) -> None:
+    """What follows from the days that are held: statistics, climatology, manifest."""
+    archive_statistics.finish(out, fit, workers.scheduler, workers.threads)
+    write_manifest(out)
 
 
 def _built(group: zarr.Group, system: System, span: tuple[date, date]) -> Built:
