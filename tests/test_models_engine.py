@@ -25,8 +25,9 @@ SHIPPED = Path(models.__file__).parent / "checkpoints" / "twin"
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA device")
 OCEAN_TOLERANCE = 0.02
 """Root mean square difference after three days, in standard deviations of a channel's one-day change."""
-HEAD_TOLERANCE = 0.01
-"""The same for the heads, in standard deviations of the field itself; bearings are left out, they turn at 360."""
+HEAD_TOLERANCE = {"float32": 0.01, "bfloat16": 0.02}
+"""The same for the heads, in standard deviations of the field itself; bearings are left out, they turn at 360. In
+bfloat16 on a processor 0.016 was measured, of cyanobacteria; a forecast's own error is ten times that."""
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_other_engines_forecast_the_same_within_their_tolerance(how, start, refe
                 assert (error / change).max() < OCEAN_TOLERANCE
             else:
                 scale = np.nanstd(expected[name], axis=(1, 2))
-                assert (error / scale)[: 2 if name == "waves" else None].max() < HEAD_TOLERANCE, name
+                assert (error / scale)[: 2 if name == "waves" else None].max() < HEAD_TOLERANCE[how.precision], name
     assert differ or how.precision == "float32"
 
 
