@@ -141,7 +141,7 @@ def test_a_run_that_ended_for_want_of_an_input_is_an_alarm_once_no_scheduled_run
     """By hand at 06:00, before the schedule's 06:17; what a scheduled run waits for, it waits for alive."""
     kept.begin(served, OPEN, at("06:00"), "ocean")
     kept.fail(served, OPEN, at("06:02"), "surface", "needed ERA5; found none; in /archive; wait", 3)
-    assert verdicts(served, "06:05", "06:17", "12:00:01") == [Verdict.WAITING, Verdict.FAILED, Verdict.LATE]
+    assert verdicts(served, "06:05", "06:17", "12:00:01") == [Verdict.WAITING, Verdict.FAILED, Verdict.FAILED]
     early, found = standing(served, at("06:05")), standing(served, at("06:17"))
     assert (early.alarm, early.stage, early.exit_code) == (False, "surface", 3)
     assert (found.alarm, found.words) == (True, "an input is not there at surface")
