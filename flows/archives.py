@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from flows import clock, sensing
 from flows.progress import progress
+from flows.screen import wide
 from flows.stages import Run
 from pipeline import systems
 from pipeline.earth import monthly_means
@@ -36,8 +36,7 @@ def show(day: str, system: str, inputs: str | None, store: str | None, seed: int
     for ladder in entry.ladders:
         found = readiness.look(sensing.asked(run, ladder.kind), moment, every=True, store=run.store)
         _add(table, found)
-    screen = Console(highlight=False)
-    (screen if screen.is_terminal else Console(highlight=False, width=WIDTH)).print(table)
+    wide(WIDTH).print(table)
 
 
 def climatology(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.markup import escape
-
+from flows.screen import say
 from pipeline.errors import CheckFailed
 from pipeline.readers import cycles
 from pipeline.settings import Settings
@@ -17,20 +15,16 @@ def collect(where: str, out: str, system: str | None, *, copy: bool, own_keys: b
     """
     done = cycles.collect(
         where or Settings().store, out, system=system, signed=own_keys or not where, copy=copy,
-        said=lambda words: _say(f"taken: {words}"),
+        said=lambda words: say(f"taken: {words}"),
     )  # fmt: skip
     for name in done.withdrawn:
-        _say(f"no longer published, marked so: {name}")
+        say(f"no longer published, marked so: {name}")
     for key, sentence in done.refused.items():
-        _say(f"not taken: {key}: {sentence}")
-    _say(f"{out}: {len(done.taken)} taken, {done.already} there before, {len(done.withdrawn)} marked withdrawn")
+        say(f"not taken: {key}: {sentence}")
+    say(f"{out}: {len(done.taken)} taken, {done.already} there before, {len(done.withdrawn)} marked withdrawn")
     if done.refused:
         key, sentence = next(iter(done.refused.items()))
         raise CheckFailed(
             "every published cycle whole and laid out like the others", found=f"{len(done.refused)} that are not, "
             f"first {key} ({sentence})", where=out, action="see to those; the others are in the archive",
         )  # fmt: skip
-
-
-def _say(text: str) -> None:
-    Console(highlight=False).print(escape(text), soft_wrap=True)

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from flows import backfill as filled
 from flows import service
 from flows.backfill import Ended
+from flows.screen import wide
 from pipeline.settings import Settings, prefect_defaults
-
-LINE = 120
-"""Characters of a table's line where there is no terminal to fit."""
 
 
 def backfill(
@@ -56,6 +53,4 @@ def show(ended: Sequence[Ended], title: str) -> None:
     for item in sorted(ended, key=lambda item: item.cycle.start):
         seconds = f"{item.seconds:.0f}" if item.seconds else ""
         table.add_row(item.cycle.key, item.how, seconds, str(item.code or ""), escape(item.words))
-    screen = Console(highlight=False)
-    screen = screen if screen.is_terminal else Console(highlight=False, width=LINE)
-    screen.print(table)
+    wide().print(table)

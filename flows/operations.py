@@ -6,13 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from flows import clock
 from flows.beside import Api
 from flows.progress import PROGRESS, Progress
+from flows.screen import say, wide
 from flows.server import prepared
 from flows.stages import Run
 from pipeline import edition, publish, sources, systems
@@ -27,9 +26,6 @@ from pipeline.systems import System
 
 if TYPE_CHECKING:
     from flows.verification import Scored
-
-LINE = 120
-"""Characters of a table's line where there is no terminal to fit."""
 
 
 class Request(NamedTuple):
@@ -56,7 +52,7 @@ def run(request: Request, api: Api) -> None:
     with api():
         outcome = daily(*request)
     if not outcome.new:
-        _say(f"{request.system} {outcome.run.cycle} r{outcome.run.revision} was published before: nothing to do")
+        say(f"{request.system} {outcome.run.cycle} r{outcome.run.revision} was published before: nothing to do")
     tell(Store(outcome.run.store), outcome.manifest)
 
 
@@ -66,7 +62,7 @@ def rehearse(request: Request) -> None:
     from flows import daily, rehearsal
 
     run = daily.asked(*request[:6])
-    _table().print(rehearsal.table(run, request.start_again_from, request.supersede))
+    wide().print(rehearsal.table(run, request.start_again_from, request.supersede))
 
 
 def verify(
@@ -86,11 +82,11 @@ def verify(
 
     with api():
         found = verification(request, wanted)
-    _table().print(score_table(found, manifest))
+    wide().print(score_table(found, manifest))
     for product in found:
         if product.reason is not None:
-            _say(f"{product.product} was not scored: {product.reason}")
-    _say(f"scores and curves of skill: {opened.address(scores.prefix(manifest))}")
+            say(f"{product.product} was not scored: {product.reason}")
+    say(f"scores and curves of skill: {opened.address(scores.prefix(manifest))}")
 
 
 def lead_days(text: str) -> tuple[int, ...]:
@@ -143,14 +139,14 @@ def tell(store: Store, manifest: Manifest) -> None:
     """Where the products, the pictures and the scores of an edition are, and what is less than it should be."""
     where = prefix(manifest)
     ocean = "" if manifest.real_ocean else " (synthetic twin: not the real ocean)"
-    _say(f"{manifest.system} {manifest.cycle} r{manifest.revision}{ocean}, by {manifest.facts.forecaster}")
+    say(f"{manifest.system} {manifest.cycle} r{manifest.revision}{ocean}, by {manifest.facts.forecaster}")
     for name, item in manifest.products.items():
-        _say(f"  {name:<16} {store.address(f'{where}/{item.path}')}")
-    _say(f"  {'pictures':<16} {store.address(f'{where}/quicklooks')}")
-    _say(f"  {'manifest':<16} {store.address(f'{where}/{edition.MANIFEST}')}")
-    _say(f"  {'scores':<16} {store.address(scores.prefix(manifest))} (goms verify)")
+        say(f"  {name:<16} {store.address(f'{where}/{item.path}')}")
+    say(f"  {'pictures':<16} {store.address(f'{where}/quicklooks')}")
+    say(f"  {'manifest':<16} {store.address(f'{where}/{edition.MANIFEST}')}")
+    say(f"  {'scores':<16} {store.address(scores.prefix(manifest))} (goms verify)")
     for reason in manifest.degraded_reasons:
-        _say(f"  degraded: {reason}")
+        say(f"  degraded: {reason}")
 
 
 def _unpublished(store: Store, cycle: Cycle) -> StoreError:
@@ -158,13 +154,3 @@ def _unpublished(store: Store, cycle: Cycle) -> StoreError:
         f"a published forecast of {cycle.system} from {cycle.start:%Y-%m-%d %H} UTC", found="none",
         where=f"the store {store.uri}", action=f"run it: goms run {cycle.start:%Y-%m-%d} --system {cycle.system}",
     )  # fmt: skip
-
-
-def _table() -> Console:
-    """Where tables are printed: as wide as the terminal, or as ``LINE``."""
-    screen = Console(highlight=False)
-    return screen if screen.is_terminal else Console(highlight=False, width=LINE)
-
-
-def _say(text: str) -> None:
-    Console(highlight=False).print(escape(text), soft_wrap=True)

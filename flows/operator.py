@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from flows import clock, holding
 from flows.progress import readable
+from flows.screen import say, wide
 from pipeline import publish, systems
 from pipeline.cycle import Cycle
 from pipeline.errors import UsageError
@@ -17,16 +17,12 @@ from pipeline.record.judgement import Judgement, Kind
 from pipeline.settings import Settings
 from pipeline.store import Store
 
-LINE = 120
-"""Characters of a table's line where there is no terminal to fit."""
-
 
 def stages(day: str, system: str, store: str | None) -> None:
     """Print how far a cycle is, stage by stage, and everything that happened to it."""
     opened, cycle = _cycle(day, system, store)
     notes = journal.read(opened, cycle)
-    screen = Console(highlight=False)
-    screen = screen if screen.is_terminal else Console(highlight=False, width=LINE)
+    screen = wide()
     screen.print(stage_table(opened, cycle, notes))
     screen.print(journal_table(notes))
     for line in _standing(opened, cycle, notes):
@@ -72,14 +68,14 @@ def judge(day: str, system: str, store: str | None, kind: Kind, why: str, stage:
     made = Judgement(kind=kind, who=holding.this_person(), when=clock.now(), why=_reason(why))
     judgement.judge(opened, cycle, made, stage)
     what = cycle.key if stage is None else f"stage {stage} of {cycle.key}"
-    Console(highlight=False).print(escape(f"{system} {what}: {made.kind.value} by {made.who}: {made.why}"))
+    say(f"{system} {what}: {made.kind.value} by {made.who}: {made.why}")
 
 
 def release(day: str, system: str, store: str | None, why: str) -> None:
     """Lift the decisions on a cycle."""
     opened, cycle = _cycle(day, system, store)
     judgement.release(opened, cycle, who=holding.this_person(), when=clock.now(), why=_reason(why))
-    Console(highlight=False).print(escape(f"{system} {cycle.key}: released"))
+    say(f"{system} {cycle.key}: released")
 
 
 def _cycle(day: str, system: str, store: str | None) -> tuple[Store, Cycle]:

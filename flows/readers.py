@@ -6,11 +6,9 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-
 from flows import clock
 from flows.progress import readable
+from flows.screen import say
 from pipeline import signature, systems
 from pipeline.errors import CheckFailed, UsageError
 from pipeline.readers import catalogue as catalogues
@@ -42,9 +40,9 @@ def check(edition: Published, public_key: str | None, *, quick: bool, values: bo
     key = None if public_key is None else signature.read_public_key(public_key)
     report = checking.check(edition, public_key=key, quick=quick, values=values)
     for damage in report.damages[:TOLD]:
-        _say(f"{damage.kind.value:<8} {damage.path}: {damage.words}")
+        say(f"{damage.kind.value:<8} {damage.path}: {damage.words}")
     for note in report.notes:
-        _say(f"note: {note}")
+        say(f"note: {note}")
     if not report.whole:
         counts = Counter(damage.kind.value for damage in report.damages)
         raise CheckFailed(
@@ -55,10 +53,10 @@ def check(edition: Published, public_key: str | None, *, quick: bool, values: bo
     assert report.manifest is not None
     manifest = report.manifest
     ocean = "" if manifest.real_ocean else ", synthetic twin: not the real ocean"
-    _say(f"{'present' if quick else 'whole'}: {manifest.system} {manifest.cycle} r{manifest.revision}{ocean}: "
+    say(f"{'present' if quick else 'whole'}: {manifest.system} {manifest.cycle} r{manifest.revision}{ocean}: "
          f"{report.objects} objects, {readable(report.size_bytes)}, {report.address}")  # fmt: skip
     for reason in manifest.degraded_reasons:
-        _say(f"degraded: {reason}")
+        say(f"degraded: {reason}")
 
 
 def subset(variables: str | None, box: str | None, depths: str | None, leads: str | None) -> Subset:
@@ -81,7 +79,7 @@ def export(edition: Published, product: str, layout: str, out: Path | None, part
     manifest = edition.manifest
     suffix = {"netcdf": ".nc", "zarr2": ".zarr", "oceanbench": "-oceanbench.zarr"}[layout]
     path = out or Path(f"goms-{manifest.system}-{manifest.cycle}-r{manifest.revision}-{product}{suffix}")
-    _say(str(exporting.export(edition, product, path, layout, part)))
+    say(str(exporting.export(edition, product, path, layout, part)))
 
 
 def catalogue(system: str, store: str | None) -> None:
@@ -90,13 +88,13 @@ def catalogue(system: str, store: str | None) -> None:
     changed = catalogues.refresh(opened, entry, left_out.append)
     there = [path for path, _ in opened.objects(catalogues.prefix(system))]
     for path in changed[:TOLD]:
-        _say(f"{'written' if path in there else 'removed'} {path}")
+        say(f"{'written' if path in there else 'removed'} {path}")
     if len(changed) > TOLD:
-        _say(f"and {len(changed) - TOLD} more")
+        say(f"and {len(changed) - TOLD} more")
     for words in left_out:
-        _say(f"left out: {words}")
+        say(f"left out: {words}")
     told = f"{len(there)} documents, {len(changed)} changed" if there else "nothing is published: no catalogue"
-    _say(f"{system}: {told}, {opened.address(catalogues.prefix(system))}")
+    say(f"{system}: {told}, {opened.address(catalogues.prefix(system))}")
 
 
 def _choice(text: str | None, option: str) -> tuple[float, ...] | slice | None:
@@ -114,7 +112,3 @@ def _number(text: str, option: str) -> float:
         return float(text)
     except ValueError as error:
         raise UsageError("numbers", found=repr(text), where=option, action="type them like 0,10,100") from error
-
-
-def _say(text: str) -> None:
-    Console(highlight=False).print(escape(text), soft_wrap=True)

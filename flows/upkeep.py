@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from flows import clock, holding
 from flows.progress import PROGRESS, Progress, left_out, progress, readable
+from flows.screen import say, wide
 from pipeline import systems
 from pipeline.errors import StoreError
 from pipeline.objects.slab_cache import SlabCache
@@ -28,8 +28,6 @@ from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.systems import System
 
-LINE = 120
-"""Characters of a table's line where there is no terminal to fit."""
 LARGEST = 5
 """Cycles that the storage report names."""
 LOGS, ARCHIVE = "logs", "archive"
@@ -122,20 +120,20 @@ def housekeeping(system: str | None, store: str | None, *, apply: bool) -> None:
     opened = Store(store or Settings().store)
     for tended in tend_all(opened, wanted_systems(system), apply=apply):
         if tended.plan.removals:
-            _screen().print(plan_table(tended.plan, tended.done))
+            wide().print(plan_table(tended.plan, tended.done))
         else:
-            _say(f"{tended.plan.system}: nothing is past its time, {len(tended.plan.kept)} kept")
+            say(f"{tended.plan.system}: nothing is past its time, {len(tended.plan.kept)} kept")
         for item in tended.plan.kept:
             if item.revision is None:
-                _say(f"kept: {item.cycle}: {item.why}")
+                say(f"kept: {item.cycle}: {item.why}")
         for item in tended.done.kept if tended.done else ():
-            _say(f"not removed after all: {item.cycle}: {item.why}")
+            say(f"not removed after all: {item.cycle}: {item.why}")
     if system is None:
         stale = tend_cache(opened, apply=apply)
         what = "freed" if apply else "would be freed"
-        _say(f"slabs fetched more than {Settings().cache_days:g} days ago: {readable(stale)} {what}")
+        say(f"slabs fetched more than {Settings().cache_days:g} days ago: {readable(stale)} {what}")
     if not apply:
-        _say("nothing was removed: goms housekeeping --apply removes what the tables show")
+        say("nothing was removed: goms housekeeping --apply removes what the tables show")
 
 
 def plan_table(plan: Plan, done: Done | None) -> Table:
@@ -160,11 +158,11 @@ def show_storage(system: str | None, store: str | None) -> None:
     for entry in wanted_systems(system):
         found = storage(opened, entry, moment)
         if found.total.objects:
-            _screen().print(storage_table(found))
+            wide().print(storage_table(found))
             for key, room in found.cycles[:LARGEST]:
-                _say(f"  {key}  {readable(room.size_bytes):>9}  {room.objects} objects")
+                say(f"  {key}  {readable(room.size_bytes):>9}  {room.objects} objects")
         else:
-            _say(f"{entry.name}: nothing")
+            say(f"{entry.name}: nothing")
 
 
 def storage_table(found: Storage) -> Table:
@@ -184,24 +182,15 @@ def pin(day: str, system: str, store: str | None, why: str) -> None:
     opened, cycle = Store(store or Settings().store), clock.cycle_of(systems.system(system), day)
     made = Pin(who=holding.this_person(), when=clock.now(), why=why.strip())
     pins.pin(opened, cycle, made)
-    _say(f"{system} {cycle.key}: pinned by {made.who}: {made.why}")
+    say(f"{system} {cycle.key}: pinned by {made.who}: {made.why}")
 
 
 def unpin(day: str, system: str, store: str | None) -> None:
     """Let a cycle grow old again."""
     opened, cycle = Store(store or Settings().store), clock.cycle_of(systems.system(system), day)
     pins.unpin(opened, cycle, who=holding.this_person(), when=clock.now())
-    _say(f"{system} {cycle.key}: unpinned")
+    say(f"{system} {cycle.key}: unpinned")
 
 
 def _named(item: Removal | Kept) -> str:
     return item.cycle if item.revision is None else f"{item.cycle} r{item.revision}"
-
-
-def _screen() -> Console:
-    screen = Console(highlight=False)
-    return screen if screen.is_terminal else Console(highlight=False, width=LINE)
-
-
-def _say(text: str) -> None:
-    Console(highlight=False).print(escape(text), soft_wrap=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich.console import Console
 from rich.table import Table
 
+from flows.screen import wide
 from models.days import Reader
 from models.forecaster import ModelForecaster
 from models.plans import Plan
@@ -68,5 +68,4 @@ def show(rows: Mapping[str, tuple[Row, ...]], count: int) -> None:
             own = {row.lead_day: row for row in every if row.variable == variable}
             cells = [f"{own[lead].rmse:.3g} / {own[lead].persistence:.3g}" for lead in leads]
             shown.add_row(name, variable, next(iter(own.values())).units, *cells)
-    screen = Console(highlight=False)
-    (screen if screen.is_terminal else Console(highlight=False, width=WIDTH)).print(shown)
+    wide(WIDTH).print(shown)

@@ -149,6 +149,10 @@ class Store:
         """Put an object only over the version that was read: of all who race, exactly one has ``WON``."""
         return Put.WON if self._backend.swap(_relative(path), data, version) else Put.LOST
 
+    def put_after(self, path: str, data: bytes, seen: Versioned | None) -> Put:
+        """Put an object over what was seen of it, or where nothing was: of all who race, exactly one has ``WON``."""
+        return self.put_if_absent(path, data) if seen is None else self.put_if_version(path, data, seen.version)
+
     def exists(self, path: str) -> bool:
         """Whether there is an object of this very path."""
         return self.size(path) is not None

@@ -93,8 +93,7 @@ def refresh(
             there = before.get(path)
             if there is not None and there.data == data:
                 continue
-            put = (store.put_if_absent(path, data) if there is None
-                   else store.put_if_version(path, data, there.version))  # fmt: skip
+            put = store.put_after(path, data, there)
             won, changed[path] = won and put is Put.WON, None
         if won:
             for path in before.keys() - {f"{prefix(system.name)}/{name}" for name in wanted}:

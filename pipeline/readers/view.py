@@ -193,7 +193,7 @@ def _settle(store: Store, path: str, make: Callable[[], bytes]) -> bool:
         data = make()
         if found is not None and found.data == data:
             return False
-        put = store.put_if_absent(path, data) if found is None else store.put_if_version(path, data, found.version)
+        put = store.put_after(path, data, found)
         if put is Put.WON:
             return True
     raise StoreError(

@@ -104,12 +104,7 @@ def _change(store: Store, cycle: Cycle, change: Callable[[tuple[Note, ...]], tup
         found = store.find(path(cycle))
         before = () if found is None else parsed(Journal, found.data, f"{store.uri}/{path(cycle)}").notes
         content = to_json(Journal(notes=change(before)).model_dump(mode="json"))
-        put = (
-            store.put_if_absent(path(cycle), content)
-            if found is None
-            else store.put_if_version(path(cycle), content, found.version)
-        )
-        if put is Put.WON:
+        if store.put_after(path(cycle), content, found) is Put.WON:
             return
     raise StoreError(
         f"an entry in the journal of {cycle.system} {cycle.key}", found=f"{RACES} lost races",

@@ -39,14 +39,11 @@ def advance_latest(store: Store, cycle: Cycle, revision: int) -> bool:
     content = to_json(wanted.model_dump(mode="json"))
     for _ in range(RACES):
         found = store.find(path(cycle.system))
-        if found is None:
-            put = store.put_if_absent(path(cycle.system), content)
-        else:
+        if found is not None:
             there = parsed(Latest, found.data, f"{store.uri}/{path(cycle.system)}")
             if (there.start.start, there.revision) >= (cycle.start, revision):
                 return False
-            put = store.put_if_version(path(cycle.system), content, found.version)
-        if put is Put.WON:
+        if store.put_after(path(cycle.system), content, found) is Put.WON:
             return True
     raise StoreError(
         f"latest of system {cycle.system} moved to {cycle.key}", found=f"{RACES} lost races",

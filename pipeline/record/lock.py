@@ -131,17 +131,11 @@ def _take(store: Store, cycle: Owned, owner: str, lease_seconds: float, clock: C
         owner=owner, token=secrets.token_hex(16), fence=1 if there is None else there.fence + 1, since=now,
         expires=now + timedelta(seconds=lease_seconds),
     )  # fmt: skip
-    if _put(store, cycle, lease, found) is Put.LOST:
+    if store.put_after(path(cycle), _content(lease), found) is Put.LOST:
         winner = holder(store, cycle)
         if winner != lease:  # a put of our own may have been answered as lost when the connection broke
             raise _held(cycle, winner)
     return lease
-
-
-def _put(store: Store, cycle: Owned, lease: Lease, found: Versioned | None) -> Put:
-    if found is None:
-        return store.put_if_absent(path(cycle), _content(lease))
-    return store.put_if_version(path(cycle), _content(lease), found.version)
 
 
 def _read(store: Store, cycle: Owned, found: Versioned) -> Lease:
