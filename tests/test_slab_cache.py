@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -57,3 +60,19 @@ def test_keys_tell_every_fact_apart() -> None:
     others = [(*facts[:place], "x", *facts[place + 1 :]) for place in range(len(facts))]
     keys = {slab_key(*item) for item in (facts, *others, facts[:-1], ("archivedataset", *facts[2:]))}
     assert len(keys) == len(facts) + 3
+
+
+def test_threads_read_at_once(folder_store: Store) -> None:
+    """A collection in the middle of one header lets another thread in, over which Python before 3.11.8 stumbles."""
+    cache = SlabCache(folder_store, TODAY)
+    cache.put("key", SLAB)
+    let_others_in, threshold = (lambda *_: time.sleep(0)), gc.get_threshold()
+    gc.callbacks.append(let_others_in)
+    gc.set_threshold(20, 10_000, 10_000)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(lambda _: cache.get("key"), range(400)))
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(let_others_in)
+    assert all(one is not None and np.array_equal(one, SLAB) for one in found)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import channels
+from pipeline import channels, npy
 from pipeline.errors import InputRefused
 from pipeline.grids import Grid
 from pipeline.systems import System
@@ -108,7 +108,7 @@ def save(system: System, masks: Masks) -> Path:
 
 @lru_cache(maxsize=8)
 def _load(path: Path, _written_ns: int) -> tuple[Masks, dict[str, str]]:
-    with np.load(path, allow_pickle=False) as stored:
+    with npy.opened(path) as stored:
         header = json.loads(str(stored["header"]))
         arrays = {name: _unpacked(stored[name], text) for name, text in header["shapes"].items()}
     return Masks(arrays, header["sources"], header["made_from"]), header["shapes"]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import npy
 from pipeline.store import Store
 
 PREFIX = "cache/slabs"
@@ -82,5 +83,6 @@ def _unpacked(entry: bytes) -> NDArray[Any] | None:
     digest, content = entry[:DIGEST_BYTES], memoryview(entry)[DIGEST_BYTES:]
     if hashlib.sha256(content).hexdigest().encode() != digest:
         return None
-    array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
+    with npy.opened(io.BytesIO(content)) as found:
+        array: NDArray[Any] = found
     return array

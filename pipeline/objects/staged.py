@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pipeline import npy
 from pipeline.errors import StoreError
 from pipeline.store import ObjectRecord, Store
 
@@ -61,7 +62,7 @@ def _opened(store: Store, path: str) -> Iterator[Any]:
     """A staged object's archive; what is wrong with it while it is read is a ``StoreError``."""
     data = store.read_bytes(path)
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        with npy.opened(io.BytesIO(data)) as archive:
             yield archive
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise StoreError(
