@@ -40,10 +40,10 @@ HOW_QUANTIZED: dict[str, Any] = {
 }  # fmt: skip
 """CF-1.12 8.4, which an earlier convention's readers pass over: a variable without data says how fields were rounded,
 and each of them to how many bits of the mantissa (``quantization_nsb``)."""
-COMPRESSION = BloscCodec(typesize=4, cname="zstd", clevel=1, shuffle="bitshuffle", blocksize=1 << 19)
+COMPRESSION = BloscCodec(typesize=4, cname="zstd", clevel=1, shuffle="bitshuffle", blocksize=1 << 22)
 """A fifth smaller than lz4 at half its speed, still several times faster than an object store takes the bytes. Rounded
-fields have bits that are all zero, which shuffling by bits gathers; Blosc's own choice of blocks (32 KiB) is slower and
-packs less (``tests/benchmarks/writing.py --codecs``)."""
+fields have bits that are all zero, which shuffling by bits gathers; a block is a whole level, for smaller ones are
+slower and pack less (``python -m tests.benchmarks.writing --codecs``)."""
 
 numcodecs.blosc.use_threads = False  # Blosc's own threads store blocks in the order they finish: other bytes each time
 _BLOSC = numcodecs.blosc.Blosc(
