@@ -28,7 +28,8 @@ from pipeline.earth import climatology
 from pipeline.variables import DEPTHS_M, Kind
 
 IMPORTED = (
-    "flows.cli", "flows.operations", "flows.daily", "flows.server", "pipeline.report", "pipeline.objects.bucket",
+    "flows.cli", "flows.desk.operations", "flows.journey.daily", "flows.service.server", "pipeline.report",
+    "pipeline.objects.bucket",
     "prefect.flow_engine", "prefect.task_engine", "prefect.concurrency.services", "prefect.telemetry.run_telemetry",
     "prefect.utilities.visualization", "anyio._backends._asyncio", "fastapi", "psutil", "rich._emoji_codes",
     "dask.array", "dask.threaded", "dask.multiprocessing", "xarray.computation.nanops", "s3fs", "netCDF4",

@@ -1,4 +1,4 @@
-"""``deploy/prefect.yaml``, written from ``flows/deployments.py``: ``python -m tests.prefect_yaml``."""
+"""``deploy/prefect.yaml``, written from ``flows/service/deployments.py``: ``python -m tests.prefect_yaml``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
-from flows import deployments
-from flows.deployments import Deployed
+from flows.service import deployments
+from flows.service.deployments import Deployed
 
 PATH = Path(__file__).parents[1] / "deploy" / "prefect.yaml"
 HEADER = """\
-# What Prefect runs for goms, when and why. Written by `python -m tests.prefect_yaml` from flows/deployments.py and the
+# What Prefect runs for goms, when and why. Written by `python -m tests.prefect_yaml` from flows/service/deployments.py and the
 # schedules in pipeline/systems.py: edit those. To a server: prefect --no-prompt deploy --all --prefect-file deploy/prefect.yaml,
 # once the work pool `process` is there. `goms deploy [--pool process|docker|kubernetes]` does the same for any of the
 # three, makes the work pool (with a GPU limit on Kubernetes), the device's slot and the automation that ends zombies.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from flows.server import serving
+from flows.service.server import serving
 from pipeline.settings import Settings
 
 if __name__ == "__main__":

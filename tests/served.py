@@ -112,7 +112,7 @@ def start(folder: Path, masks: Path, store: str, *options: object, **others: str
 
 def marked(folder: Path) -> list[int]:
     """The processes of a service, flow runs included."""
-    from flows import processes
+    from flows.service import processes
 
     return processes.marked(folder / "scratch/service")
 

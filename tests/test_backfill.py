@@ -9,8 +9,9 @@ import pytest
 from journeys import Goms, contents
 from small_goms import SMALL_SEA
 
-from flows import backfill, clock
-from flows.backfill import BEFORE, FAILED, HELD, LEFT, PUBLISHED, Ended, Tally
+from flows import clock
+from flows.service import backfill
+from flows.service.backfill import BEFORE, FAILED, HELD, LEFT, PUBLISHED, Ended, Tally
 from pipeline import cycle, publish
 from pipeline.errors import UsageError
 from pipeline.record import judgement

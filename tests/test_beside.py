@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from journeys import PATIENCE_SECONDS, Goms, finish, stop_when
 
-from flows import beside
+from flows.service import beside
 from pipeline.store import Store
 
 MARK = "small-sea/runs/20230101T00/marks/ocean.json"
@@ -21,7 +21,7 @@ def servers(folder: Path) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and b"flows.beside" in (entry / "cmdline").read_bytes():
+            if entry.name.isdigit() and b"flows.service.beside" in (entry / "cmdline").read_bytes():
                 found += [int(entry.name)] if (entry / "cwd").resolve() == folder.resolve() else []
         except OSError:  # ended in the meantime
             continue

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from flows import cli, clock, operations
+from flows import cli, clock
+from flows.desk import operations
 from flows.progress import readable
 from pipeline import systems
 from pipeline.cycle import cycle
@@ -102,7 +103,7 @@ def test_a_forecast_that_is_not_published_is_exit_6(desk: Path) -> None:
 
 def test_a_fault_in_goms_is_one_sentence_and_a_kept_traceback(desk: Path) -> None:
     code = (
-        "import sys; from flows import cli, status\n"
+        "import sys; from flows import cli; from flows.desk import status\n"
         "status.show = lambda *_: 1 / 0\nsys.argv = ['goms', 'status']\ncli.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

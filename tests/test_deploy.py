@@ -25,7 +25,7 @@ import settings_table
 import yaml
 from compose_spec.compose_spec import PyCompose
 
-from flows import deployments
+from flows.service import deployments
 from pipeline import systems
 
 ROOT = Path(__file__).parents[1]
@@ -505,7 +505,7 @@ def test_goms_takes_the_commands_of_the_containers(manifests: list[dict[str, Any
 
 
 def test_workers_serve_work_pools_that_there_are() -> None:
-    from flows.deployments import POOLS
+    from flows.service.deployments import POOLS
 
     served = [json.loads(line.removeprefix("CMD ")) for line in DOCKERFILE.splitlines() if line.startswith("CMD ")]
     served += [compose_file.command(service) for name, service in every_service() if name.startswith("worker")]

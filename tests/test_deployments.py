@@ -19,8 +19,10 @@ from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Scheduled
 
-from flows import clock, deploying, deployments, lookout, service, submission
-from flows.server import serving
+from flows import clock
+from flows.service import deploying, deployments, lookout, submission
+from flows.service import local as service
+from flows.service.server import serving
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
 from pipeline.store import Store
@@ -98,7 +100,7 @@ def test_the_steps_of_a_service_are_tried_again(tmp_path: Path) -> None:
     """In a process with the environment that ``goms up`` gives its worker."""
     place = service.Home(tmp_path)
     environment = service.environment_of(place, Settings(), Store(tmp_path / "store"), "http://127.0.0.1:1/api")
-    tries = "from flows.tasks import take_in, publish_edition as p; print(take_in.retries, p.retries)"
+    tries = "from flows.journey.tasks import take_in, publish_edition as p; print(take_in.retries, p.retries)"
     said = subprocess.run([sys.executable, "-c", tries], env=environment, capture_output=True, text=True, check=True)
     assert said.stdout == f"{deployments.TRIES_MORE} {deployments.TRIES_MORE}\n"
 
@@ -130,7 +132,7 @@ class _Refusing(BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize("password", [None, "goms:guess"])
 def test_who_has_not_the_servers_password_is_told_so(locked_server: str, password: str | None) -> None:
-    from flows.daily import daily
+    from flows.journey.daily import daily
 
     asked = (
         lambda: deploying.deploy(["twin"], "process"),

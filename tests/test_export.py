@@ -16,7 +16,8 @@ import zarr
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
-from flows import cli, readers
+from flows import cli
+from flows.desk import readers
 from pipeline import cycle, produce, products, systems
 from pipeline.errors import StoreError, UsageError
 from pipeline.readers import export, oceanbench, public, subset

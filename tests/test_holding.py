@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import holding
+from flows.journey import holding
 
 
 @pytest.fixture

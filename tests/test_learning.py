@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from tensorboardX.proto.event_pb2 import Event
 
-from flows import training
+from flows.desk import training
 from models import checkpoint
 from models.errors import TrainingError
 from models.forecaster import load

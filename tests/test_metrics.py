@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from shelves import MOMENT, SMALL, days_ago, noted, published, system
 from small_goms import SMALL_SEA
 
-from flows.metrics import StoreFigures
+from flows.desk.metrics import StoreFigures
 from pipeline.errors import StoreError
 from pipeline.operations import figures
 from pipeline.record import journal

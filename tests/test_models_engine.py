@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import models
-from flows import trained
+from flows.journey import trained
 from models import checkpoint, cost, engine, forecaster
 from models.cost import GIB, free_bytes, memory_told
 from models.engine import REFERENCE, Engine

@@ -14,7 +14,7 @@ import debian
 import pytest
 import yaml
 
-from flows import metrics
+from flows.desk import metrics
 from pipeline.operations import figures
 
 MONITORING = Path(__file__).parents[1] / "deploy" / "monitoring"

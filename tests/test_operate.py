@@ -11,7 +11,7 @@ import xarray as xr
 from forked import Forks
 from journeys import Here, contents
 
-from flows import stages
+from flows.journey import stages
 from pipeline import cycle, publish
 from pipeline.publish import Manifest
 from pipeline.record import journal, judgement

@@ -14,8 +14,9 @@ import pytest
 from journeys import Here
 from small_goms import SMALL_SEA
 
-from flows import clock, holding, sensing, taking
-from flows.stages import Run
+from flows import clock
+from flows.journey import holding, sensing, taking
+from flows.journey.stages import Run
 from pipeline import cycle, provenance, systems
 from pipeline.errors import CycleHeld, InputUnavailable
 from pipeline.ingest import ingest

@@ -16,8 +16,9 @@ import pytest
 import shelves
 import xarray as xr
 
-from flows import scoring, verification
 from flows.clock import now
+from flows.journey import verification
+from flows.service import scoring
 from pipeline import products, verify
 from pipeline.errors import CycleHeld, StoreError
 from pipeline.operations import retention
@@ -287,7 +288,7 @@ def test_a_holder_that_died_is_succeeded_after_its_lease(any_store, monkeypatch)
 PAUSED = """
 import os, signal, sys
 from datetime import timedelta
-from flows import verification
+from flows.journey import verification
 from pipeline import products
 from pipeline.errors import CycleHeld
 from pipeline.scoring.scoreboard import Board

@@ -30,7 +30,7 @@ from prefect.events.schemas.automations import AutomationCore
 from s3_server import BUCKET, S3Server
 from served import Up
 
-from flows import deployments
+from flows.service import deployments
 from pipeline import cycle, publish, systems
 from pipeline.record import journal, lock
 from pipeline.record.journal import Event

@@ -176,7 +176,7 @@ def four_days(tmp_path_factory) -> Path:
 
 
 def verified(store: Store, inputs: Path) -> str:
-    from flows import scheduled
+    from flows.service import scheduled
 
     state = scheduled.verification(system="small-sea", inputs=str(inputs), store=store.uri, return_state=True)
     return str(state.message)
@@ -215,7 +215,9 @@ def test_every_lead_day_that_has_an_analysis_is_scored_once(here: Here, first_da
 def test_where_another_verification_is_at_it_both_ways_say_who(
     here: Here, first_day: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows import clock, scheduled, verification
+    from flows import clock
+    from flows.journey import verification
+    from flows.service import scheduled
 
     monkeypatch.setattr(verification, "PATIENCE_SECONDS", 0.0)
     before = first_day.objects("small-sea/scores")
@@ -244,7 +246,7 @@ class Kept:
 
 
 def test_a_drift_is_told_once_and_once_that_it_is_over(usual, monkeypatch) -> None:
-    from flows import notify, watch
+    from flows.service import notify, watch
     from pipeline.operations.said import Said
     from pipeline.settings import Settings
 

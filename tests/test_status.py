@@ -14,8 +14,9 @@ from small_goms import SMALL_SEA
 from test_freshness import OPEN, at, publish_days
 from typer.testing import CliRunner
 
-from flows import clock, status
+from flows import clock
 from flows.cli import app
+from flows.desk import status
 from pipeline import systems
 from pipeline.cycle import cycle
 from pipeline.operations import freshness, said

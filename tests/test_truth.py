@@ -9,8 +9,10 @@ import native_files as native
 import pytest
 import small_goms
 
-from flows import scoring, training, verification
-from flows.stages import Run
+from flows.desk import training
+from flows.journey import verification
+from flows.journey.stages import Run
+from flows.service import scoring
 from pipeline import products, provenance, systems, truth
 from pipeline.earth import landmask, monthly_means
 from pipeline.errors import InputUnavailable, UsageError

@@ -13,7 +13,8 @@ import pytest
 from journeys import Here
 from small_goms import SMALL_SEA
 
-from flows import clock, upkeep
+from flows import clock
+from flows.service import upkeep
 from pipeline import publish, systems
 from pipeline.cycle import cycle
 from pipeline.objects.slab_cache import SlabCache
@@ -65,7 +66,7 @@ def test_a_plan_is_shown_and_done_only_when_asked(sea: Here, two_days: Store) ->
 
 
 def test_the_flow_does_the_same_and_says_so(sea: Here, two_days: Store) -> None:
-    from flows.housekeeping import housekeeping
+    from flows.service.housekeeping import housekeeping
 
     state = housekeeping(two_days.uri, return_state=True)
     assert state.is_completed()

@@ -25,8 +25,8 @@ from s3_server import BUCKET, S3Server
 from test_s3_policies import script
 from typer.testing import CliRunner, Result
 
-from flows import viewing
 from flows.cli import app
+from flows.desk import viewing
 from pipeline import series, systems
 from pipeline.operations import freshness
 from pipeline.readers import view

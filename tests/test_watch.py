@@ -16,8 +16,9 @@ from pydantic import SecretStr
 from receivers import Receiver, receiving, taking_letters
 from test_freshness import OPEN, at, publish_days
 
-from flows import clock, notify, watch
-from flows.notify import Letter, Webhook
+from flows import clock
+from flows.service import notify, watch
+from flows.service.notify import Letter, Webhook
 from pipeline import systems
 from pipeline.cycle import cycle
 from pipeline.errors import CycleAlarm, StoreError

@@ -32,10 +32,10 @@ def run(
 ) -> None:
     """Forecast from DATE and publish. A published cycle is left as it is; a killed run is gone on with."""
     with sentences(debug):
-        from flows.beside import begun
+        from flows.service.beside import begun
 
         with begun(debug=debug, wanted=not dry_run) as api:
-            from flows import operations
+            from flows.desk import operations
 
             request = operations.Request(day, system, inputs, store, forecaster, seed, start_again_from, supersede)
             operations.rehearse(request) if dry_run else operations.run(request, api)
@@ -54,9 +54,9 @@ def verify(
 ) -> None:
     """Score a published forecast against the analyses of its valid days, beside persistence and climatology."""
     with sentences(debug):
-        from flows.beside import begun
+        from flows.service.beside import begun
 
         with begun(debug=debug) as api:
-            from flows import operations
+            from flows.desk import operations
 
             operations.verify(day, system, inputs, store, leads, seed, api)

@@ -16,7 +16,7 @@ def sources(
 ) -> None:  # fmt: skip
     """What each archive has for the start of DATE, how old it is, and which of them a run would take."""
     with sentences(debug):
-        from flows import archives
+        from flows.desk import archives
 
         archives.show(day, system, inputs, store, seed)
 
@@ -34,6 +34,6 @@ def climatology(
 ) -> None:
     """Monthly means of what an archive has, for days on which there is nothing better."""
     with sentences(debug):
-        from flows import archives
+        from flows.desk import archives
 
         archives.climatology((first, last), out, system, kind, every, inputs, seed)

@@ -25,7 +25,7 @@ def archive(
 ) -> None:  # fmt: skip
     """Bring many days onto a system's grids, as one Zarr to train on."""
     with sentences(debug):
-        from flows import training
+        from flows.desk import training
 
         training.archive((first, last), out, system, inputs, workers, seed, fit_until)
 
@@ -57,7 +57,7 @@ def train(
     With several processes: torchrun --nproc-per-node 8 --no-python goms train ...
     """
     with sentences(debug):
-        from flows import training
+        from flows.desk import training
 
         asked = training.Asked(part, preset, seed, tuple(changes or ()), backbone, validate_until, device, every,
                                trust_archive)  # fmt: skip

@@ -15,7 +15,7 @@ Reason = Annotated[str, typer.Option("--reason", help="Why: recorded with who an
 def stages(day: Day, system: SystemName = "twin", store: StoreUri = None, debug: Debug = False) -> None:
     """How far the cycle of DATE is, stage by stage, and everything that happened to it."""
     with sentences(debug):
-        from flows import operator
+        from flows.desk import operator
 
         operator.stages(day, system, store)
 
@@ -23,7 +23,7 @@ def stages(day: Day, system: SystemName = "twin", store: StoreUri = None, debug:
 def hold(day: Day, reason: Reason, system: SystemName = "twin", store: StoreUri = None, debug: Debug = False) -> None:
     """Keep the cycle of DATE from being run, by hand or by schedule, until it is released."""
     with sentences(debug):
-        from flows import operator
+        from flows.desk import operator
         from pipeline.record.judgement import Kind
 
         operator.judge(day, system, store, Kind.HELD, reason)
@@ -34,7 +34,7 @@ def release(
 ) -> None:
     """Lift what `goms hold` and `goms set-complete` decided on the cycle of DATE."""
     with sentences(debug):
-        from flows import operator
+        from flows.desk import operator
 
         operator.release(day, system, store, reason)
 
@@ -51,7 +51,7 @@ def set_complete(
 ) -> None:
     """Count the cycle of DATE as complete without running it; or publish it without an optional stage."""
     with sentences(debug):
-        from flows import operator
+        from flows.desk import operator
         from pipeline.record.judgement import Kind
 
         operator.judge(day, system, store, Kind.COMPLETE, reason, stage)

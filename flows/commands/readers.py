@@ -43,7 +43,7 @@ def check(
 ) -> None:
     """Prove that a published forecast is whole, or say exactly what is missing or altered (exit 6)."""
     with sentences(debug):
-        from flows import readers
+        from flows.desk import readers
 
         found = readers.found(where, system, cycle, store, own_keys=own_keys)
         readers.check(found, public_key, quick=quick, values=not bytes_only)
@@ -79,7 +79,7 @@ def export(
 ) -> None:
     """Write a published product, or a part of it, in a format that other tools read."""
     with sentences(debug):
-        from flows import readers
+        from flows.desk import readers
 
         found = readers.found(where, system, cycle, store, own_keys=own_keys)
         readers.export(found, product, layout, out, readers.subset(variables, box, depths, leads))
@@ -101,7 +101,7 @@ def collect(
 ) -> None:
     """All published forecasts as one archive (Icechunk): new ones are taken, withdrawn ones marked; run it daily."""
     with sentences(debug):
-        from flows import collecting
+        from flows.desk import collecting
 
         collecting.collect(where, out, system, copy=copy, own_keys=own_keys)
 
@@ -117,7 +117,7 @@ def view(
 ) -> None:
     """Say where the page to look at lies, or serve it and what it reads on this machine."""
     with sentences(debug):
-        from flows import viewing
+        from flows.desk import viewing
 
         viewing.show(system, store, serve=serve, port=port)
 
@@ -128,6 +128,6 @@ def catalogue(system: SystemName = "twin", store: StoreUri = None, debug: Debug 
     Runs and housekeeping do it by themselves. Nothing but the catalogue is written.
     """
     with sentences(debug):
-        from flows import readers
+        from flows.desk import readers
 
         readers.catalogue(system, store)

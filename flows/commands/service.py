@@ -27,7 +27,7 @@ def up(
 ) -> None:
     """Serve: Prefect, a worker and the schedules on this machine, for the twin, until Ctrl-C."""
     with sentences(debug):
-        from flows import service
+        from flows.service import local as service
 
         service.up(system or ["twin"], port, store, forecaster, runs_at_once, at_once=at_once)
 
@@ -35,7 +35,7 @@ def up(
 def down(debug: Debug = False) -> None:
     """End the service that goms up started here (by GOMS_SCRATCH)."""
     with sentences(debug):
-        from flows import service
+        from flows.service import local as service
 
         typer.echo("the service has ended" if service.down() else "no service was running")
 
@@ -50,7 +50,7 @@ def deploy(
 ) -> None:
     """Bring the deployments to the Prefect server of PREFECT_API_URL; all scheduled systems unless some are named."""
     with sentences(debug):
-        from flows import service
+        from flows.service import local as service
 
         service.deploy(system or [], pool, image, store, forecaster)
 
@@ -70,7 +70,7 @@ def backfill(
 ) -> None:
     """Make every day from FIRST to LAST that is not published: on the work pool where one serves, else here."""
     with sentences(debug):
-        from flows import filling
+        from flows.desk import filling
 
         code = filling.backfill(
             first, last, system, store, inputs, forecaster, seed, workers=workers, newest_first=newest_first, cap=cap

@@ -20,7 +20,7 @@ def housekeeping(
 ) -> None:
     """What is past its time and why; with --apply it is removed. The latest good forecast never is."""
     with sentences(debug):
-        from flows import upkeep
+        from flows.service import upkeep
 
         upkeep.housekeeping(system, store, apply=apply)
 
@@ -28,7 +28,7 @@ def housekeeping(
 def storage(system: OneOrAll = None, store: StoreUri = None, debug: Debug = False) -> None:
     """Bytes and objects by system, product and age, and the largest cycles."""
     with sentences(debug):
-        from flows import upkeep
+        from flows.service import upkeep
 
         upkeep.show_storage(system, store)
 
@@ -42,7 +42,7 @@ def pin(
 ) -> None:
     """Keep the published cycle of DATE whatever its age, until it is unpinned."""
     with sentences(debug):
-        from flows import upkeep
+        from flows.service import upkeep
 
         upkeep.pin(day, system, store, reason)
 
@@ -50,7 +50,7 @@ def pin(
 def unpin(day: Day, system: SystemName = "twin", store: StoreUri = None, debug: Debug = False) -> None:
     """Let the cycle of DATE be removed like any other."""
     with sentences(debug):
-        from flows import upkeep
+        from flows.service import upkeep
 
         upkeep.unpin(day, system, store)
 
@@ -65,7 +65,7 @@ def metrics(
 ) -> None:
     """The service's figures for Prometheus: freshness, durations, sizes, skill. Needs the store alone."""
     with sentences(debug):
-        from flows import metrics as exporter
+        from flows.desk import metrics as exporter
 
         if once:
             exporter.show(system, store)

@@ -19,7 +19,7 @@ def status(
 ) -> None:
     """What is published, what is being made, and whether it will be there by its deadline."""
     with sentences(debug):
-        from flows import status as shown
+        from flows.desk import status as shown
 
         shown.show(system, store, as_json)
 
@@ -37,7 +37,7 @@ def watch(
 ) -> None:
     """Tell when a cycle is late, will be, or failed, and when it is over. Needs the store alone, not Prefect."""
     with sentences(debug):
-        from flows import watch as watching
+        from flows.service import watch as watching
 
         watching.watch(store, every, once, webhook or ())
 
@@ -51,6 +51,6 @@ def incident(
 ) -> None:
     """Pack everything that is known of a cycle into one archive, without secrets."""
     with sentences(debug):
-        from flows import incident as packing
+        from flows.desk import incident as packing
 
         packing.pack(day, system, store, out)

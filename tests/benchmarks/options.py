@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flows import training
+from flows.desk import training
 from tests.benchmarks import globcurrent
 
 OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -23,7 +23,7 @@ from pipeline.systems import System
 
 def rolled(system: System, when: datetime, model: bool, **where: object) -> Iterator[ForecastDay]:
     """The days of a forecast by the system's checkpoint, or by persistence."""
-    from flows import trained
+    from flows.journey import trained
     from pipeline.settings import Settings
 
     with TemporaryDirectory() as scratch:

@@ -24,7 +24,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from flows.trained import OnOcean, from_folder, pinned
+from flows.journey.trained import OnOcean, from_folder, pinned
 from models.forecaster import ModelForecaster
 from pipeline import channels, forecast, initialise, systems, truth, verify
 from pipeline.contracts import InitialState

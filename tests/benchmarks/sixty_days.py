@@ -95,7 +95,7 @@ def live(days: int, folder: Path) -> list[Day]:
     os.environ.pop("PREFECT_API_URL", None)
     import small_twin
 
-    from flows.server import serving
+    from flows.service.server import serving
     from pipeline.settings import Settings
 
     small_twin.install(folder / "masks")
@@ -113,8 +113,8 @@ def live(days: int, folder: Path) -> list[Day]:
 
 def one_day(number: int, clock: Clock, folder: Path) -> Day:
     """Forecast, verify, keep house, and look."""
-    from flows import scheduled
-    from flows.housekeeping import housekeeping
+    from flows.service import scheduled
+    from flows.service.housekeeping import housekeeping
     from pipeline.settings import Settings
     from pipeline.store import Store
 

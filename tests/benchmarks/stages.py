@@ -58,8 +58,8 @@ def _measure(sender, stage: str, prepare: Callable[..., Callable[[], object]], a
 
 
 def take_in(run_json: str, kind: str) -> Callable[[], object]:
-    from flows import tasks
-    from flows.stages import Run
+    from flows.journey import tasks
+    from flows.journey.stages import Run
     from pipeline.variables import Kind
 
     run = Run.model_validate_json(run_json)
@@ -67,7 +67,7 @@ def take_in(run_json: str, kind: str) -> Callable[[], object]:
 
 
 def _marks(run_json: str):  # type: ignore[no-untyped-def]
-    from flows.stages import Run
+    from flows.journey.stages import Run
     from pipeline.record import marks
     from pipeline.variables import Kind
 
@@ -78,7 +78,7 @@ def _marks(run_json: str):  # type: ignore[no-untyped-def]
 
 
 def initialise(run_json: str) -> Callable[[], object]:
-    from flows import tasks
+    from flows.journey import tasks
     from pipeline.variables import Kind
 
     run, marks = _marks(run_json)
@@ -87,7 +87,7 @@ def initialise(run_json: str) -> Callable[[], object]:
 
 
 def forecast(run_json: str) -> Callable[[], object]:
-    from flows import forecasters, tasks
+    from flows.journey import forecasters, tasks
 
     run, marks = _marks(run_json)
     forecasters.choose(run)
@@ -95,14 +95,14 @@ def forecast(run_json: str) -> Callable[[], object]:
 
 
 def quicklooks(run_json: str) -> Callable[[], object]:
-    from flows import tasks
+    from flows.journey import tasks
 
     run, marks = _marks(run_json)
     return lambda: tasks.draw_quicklooks.fn(run, marks["forecast"])
 
 
 def publish(run_json: str) -> Callable[[], object]:
-    from flows import forecasters, tasks
+    from flows.journey import forecasters, tasks
 
     run, marks = _marks(run_json)
     written = (marks["forecast"], marks["quicklooks"])
@@ -110,7 +110,7 @@ def publish(run_json: str) -> Callable[[], object]:
 
 
 def verify(run_json: str, name: str) -> Callable[[], object]:
-    from flows import verification
+    from flows.journey import verification
     from pipeline.publish import read_manifest
 
     run, _ = _marks(run_json)
@@ -180,7 +180,7 @@ def full_write(folder: str) -> Callable[[], object]:
 
 def twin_cycle(day: str, forecaster: str, folder: Path) -> list[Measured]:
     """Every stage of one twin cycle and the verification of its first day."""
-    from flows.stages import Run
+    from flows.journey.stages import Run
     from pipeline import cycle, systems
 
     start = cycle.cycle("twin", day, systems.TWIN.start_hour)

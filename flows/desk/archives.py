@@ -7,10 +7,11 @@ from datetime import timedelta
 from rich.markup import escape
 from rich.table import Table
 
-from flows import clock, sensing
+from flows import clock
+from flows.journey import sensing
+from flows.journey.stages import Run
 from flows.progress import progress
 from flows.screen import wide
-from flows.stages import Run
 from pipeline import systems
 from pipeline.earth import monthly_means
 from pipeline.errors import UsageError

@@ -14,10 +14,11 @@ from datetime import datetime
 
 from rich.markup import escape
 
-from flows import clock, stages
-from flows.holding import alive
+from flows import clock
+from flows.journey import stages
+from flows.journey.holding import alive
+from flows.journey.stages import Run
 from flows.progress import progress
-from flows.stages import Run
 from pipeline.intake import FIRST, Asked, Choice
 from pipeline.objects.slab_cache import SlabCache
 from pipeline.operations import readiness

@@ -8,8 +8,8 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import runlog, upkeep
 from flows.progress import readable
+from flows.service import runlog, upkeep
 from pipeline.errors import GomsError
 from pipeline.settings import Settings
 from pipeline.store import Store

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import device, stages
-from flows.holding import alive
+from flows.journey import device, stages
+from flows.journey.holding import alive
+from flows.journey.stages import Run
 from flows.progress import Advance
-from flows.stages import Run
 from pipeline import edition
 from pipeline.contracts import InitialState
 from pipeline.errors import UsageError
@@ -38,7 +38,7 @@ def choose(run: Run) -> Persistence | ModelForecaster:
             f"a checkpoint for system {run.system}", found="none pinned", where="pipeline/systems.py",
             action="train one (goms train), or ask for --forecaster persistence",
         )  # fmt: skip
-    from flows import trained  # brings torch in, which persistence can do without
+    from flows.journey import trained  # brings torch in, which persistence can do without
 
     if run.forecaster == CHECKPOINT and pin is not None:
         return trained.pinned(pin, Settings())
@@ -48,7 +48,7 @@ def choose(run: Run) -> Persistence | ModelForecaster:
 def prepare(forecaster: str) -> None:
     """Bring in what a forecaster needs, which takes seconds; to be called while there is something to wait for."""
     if forecaster != PERSISTENCE:
-        importlib.import_module("flows.trained")
+        importlib.import_module("flows.journey.trained")
 
 
 def fitted(run: Run, initial: InitialState) -> Forecaster:
@@ -56,7 +56,7 @@ def fitted(run: Run, initial: InitialState) -> Forecaster:
     forecaster = choose(run)
     if isinstance(forecaster, Persistence):
         return forecaster
-    from flows.trained import OnOcean
+    from flows.journey.trained import OnOcean
 
     return OnOcean(forecaster, initial, run.of)
 
@@ -66,7 +66,7 @@ def lacking(run: Run) -> dict[str, str]:
     forecaster = choose(run)
     if isinstance(forecaster, Persistence):
         return {}
-    from flows.trained import heads_missing
+    from flows.journey.trained import heads_missing
 
     return heads_missing(forecaster, run.of)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
-from flows import clock, holding
+from flows import clock
+from flows.journey import holding
 from flows.progress import readable
 from flows.screen import say, wide
 from pipeline import publish, systems

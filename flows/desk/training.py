@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from flows import clock, validation
+from flows import clock
+from flows.desk import validation
+from flows.journey.stages import code_version
 from flows.progress import progress
-from flows.stages import code_version
-from flows.upkeep import ARCHIVE
+from flows.service.upkeep import ARCHIVE
 from models import backbone, checkpoint, ranks, recipes, training
 from models.backbone import Architecture
 from models.checkpoint import About, Checkpoint
@@ -149,7 +150,7 @@ def _shown(folder: Path, recipe: Recipe, first: bool) -> Iterator[Report]:
     if not first:
         yield lambda step: None
         return
-    from flows.curves import Curves
+    from flows.desk.curves import Curves
 
     with Curves(folder, recipe) as curves:
         yield curves

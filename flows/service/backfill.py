@@ -206,14 +206,14 @@ class WorkPool:
 
     def begin(self, cycle: Cycle) -> Submitted:
         """Submit, or join the run that is there already."""
-        from flows import submission
+        from flows.service import submission
 
         run = submission.submit(cycle.system, f"{cycle.start:%Y-%m-%d}", self.asked.parameters(), ("backfill",))
         return Submitted(cycle, run, time.monotonic())
 
     def end(self, begun: Submitted) -> Ended | None:
         """By the store, and by the run's state where it published nothing."""
-        from flows import submission
+        from flows.service import submission
 
         state = submission.look(begun.run).state
         if state is None or not state.is_final():

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from rich.markup import escape
 from rich.table import Table
 
-from flows import backfill as filled
-from flows import service
-from flows.backfill import Ended
 from flows.screen import wide
+from flows.service import backfill as filled
+from flows.service import local as service
+from flows.service.backfill import Ended
 from pipeline.settings import Settings, prefect_defaults
 
 
@@ -24,7 +24,7 @@ def backfill(
     with server() as address:
         served = False
         if address is not None:
-            from flows import submission
+            from flows.service import submission
 
             served = submission.is_deployed(system)
         ended = filled.fill(asked, first, last, workers=workers, newest_first=newest_first, cap=cap, served=served)

@@ -14,10 +14,12 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from rich.markup import escape
 
-from flows import artifacts, clock, stages
+from flows import clock
+from flows.journey import stages
+from flows.journey.stages import Run
+from flows.journey.verification import Scored, alone, edge
 from flows.progress import progress
-from flows.stages import Run
-from flows.verification import Scored, alone, edge
+from flows.service import artifacts
 from pipeline import publish, systems, truth, verify
 from pipeline.cycle import Cycle, from_key
 from pipeline.errors import InputUnavailable

@@ -10,7 +10,8 @@ from typing import Any
 
 from cronsim import CronSim
 
-from flows import clock, deployments, server, submission
+from flows import clock
+from flows.service import deployments, server, submission
 from pipeline import cycle, publish, systems
 from pipeline.operations import expected
 from pipeline.store import Store

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import typer
 from pydantic import ValidationError
 
-from flows import clock, notify
-from flows.notify import Channel
+from flows import clock
+from flows.service import notify
+from flows.service.notify import Channel
 from pipeline import systems
 from pipeline.errors import CycleAlarm, StoreError
 from pipeline.operations import alerts, freshness, said

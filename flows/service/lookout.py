@@ -8,9 +8,10 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import clock, notify
-from flows import watch as watching
-from flows.deployments import ALARM, SKIPPED
+from flows import clock
+from flows.service import notify
+from flows.service import watch as watching
+from flows.service.deployments import ALARM, SKIPPED
 from pipeline.errors import GomsError
 from pipeline.settings import Settings
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from rich.markup import escape
 from rich.table import Table
 
-from flows import clock, holding
+from flows import clock
+from flows.journey import holding
 from flows.progress import PROGRESS, Progress, left_out, progress, readable
 from flows.screen import say, wide
 from pipeline import systems

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import clock, forecasters, holding, logs, sensing, stages, tasks, traces
+from flows import clock, logs, traces
+from flows.journey import forecasters, holding, sensing, stages, tasks
+from flows.journey.stages import Run
 from flows.progress import progress
-from flows.stages import Run
 from pipeline import publish, sources, systems
 from pipeline.errors import InputUnavailable, UsageError
 from pipeline.publish import Manifest

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows import holding, stages
+from flows.journey import holding, stages
+from flows.journey.stages import Run
 from flows.progress import progress
-from flows.stages import Run
 from pipeline import truth
 from pipeline.errors import CycleHeld, InputUnavailable
 from pipeline.publish import Manifest, read_manifest

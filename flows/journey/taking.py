@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from rich.markup import escape
 
-from flows import sensing
+from flows.journey import sensing
+from flows.journey.stages import Run
 from flows.progress import Progress, progress
-from flows.stages import Run
 from pipeline import computing, intake
 from pipeline.contracts import Gridded
 from pipeline.intake import FIRST, Choice

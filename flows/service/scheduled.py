@@ -9,11 +9,13 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import artifacts, clock, notify, runlog, scoring, sensing
-from flows import backfill as filled
-from flows import daily as journey
-from flows.deployments import DEGRADED, HELD, SKIPPED
-from flows.holding import this_process
+from flows import clock
+from flows.journey import daily as journey
+from flows.journey import sensing
+from flows.journey.holding import this_process
+from flows.service import artifacts, notify, runlog, scoring
+from flows.service import backfill as filled
+from flows.service.deployments import DEGRADED, HELD, SKIPPED
 from models.errors import ModelError
 from pipeline import publish, systems
 from pipeline.cycle import Cycle

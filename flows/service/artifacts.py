@@ -24,8 +24,8 @@ from pipeline.settings import Settings
 from pipeline.store import Store
 
 if TYPE_CHECKING:
-    from flows.backfill import Ended
-    from flows.verification import Scored
+    from flows.journey.verification import Scored
+    from flows.service.backfill import Ended
 
 FIRST_MAP = "quicklooks/ocean_to.png"
 """The map that is shown where there is one: temperature says most at a glance."""

@@ -10,10 +10,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from flows import forecasters, logs, stages, taking
+from flows import logs
 from flows.clock import now
-from flows.holding import alive
-from flows.stages import Run
+from flows.journey import forecasters, stages, taking
+from flows.journey.holding import alive
+from flows.journey.stages import Run
 from pipeline import foresight, initialise, publish, report, series
 from pipeline.contracts import Gridded
 from pipeline.edition import labelled

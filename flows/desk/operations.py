@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.table import Table
 
 from flows import clock
-from flows.beside import Api
+from flows.journey.stages import Run
 from flows.progress import PROGRESS, Progress
 from flows.screen import say, wide
-from flows.server import prepared
-from flows.stages import Run
+from flows.service.beside import Api
+from flows.service.server import prepared
 from pipeline import edition, publish, sources, systems
 from pipeline.cycle import Cycle
 from pipeline.errors import StoreError, UsageError
@@ -25,7 +25,7 @@ from pipeline.store import Store
 from pipeline.systems import System
 
 if TYPE_CHECKING:
-    from flows.verification import Scored
+    from flows.journey.verification import Scored
 
 
 class Request(NamedTuple):
@@ -45,8 +45,8 @@ def run(request: Request, api: Api) -> None:
     """Run a cycle and say where everything is."""
     sources.refuse_unread(systems.system(request.system), request.inputs)
     PROGRESS.set(Progress())
-    from flows import forecasters
-    from flows.daily import daily
+    from flows.journey import forecasters
+    from flows.journey.daily import daily
 
     forecasters.prepare(request.forecaster)
     with api():
@@ -59,7 +59,7 @@ def run(request: Request, api: Api) -> None:
 def rehearse(request: Request) -> None:
     """Say what a run would do, and do nothing."""
     prepared(Settings())
-    from flows import daily, rehearsal
+    from flows.journey import daily, rehearsal
 
     run = daily.asked(*request[:6])
     wide().print(rehearsal.table(run, request.start_again_from, request.supersede))
@@ -78,7 +78,7 @@ def verify(
         revision=manifest.revision,
     )  # fmt: skip
     PROGRESS.set(Progress())
-    from flows.verification import verification
+    from flows.journey.verification import verification
 
     with api():
         found = verification(request, wanted)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from flows.server import admitted, prepared, serving
+from flows.service.server import admitted, prepared, serving
 from pipeline.errors import StoreError
 from pipeline.settings import Settings, prefect_api_named
 
@@ -34,7 +34,7 @@ def begun(*, debug: bool = False, wanted: bool = True) -> Iterator[Api]:
         yield lambda: serving(settings, debug=debug)
         return
     server = subprocess.Popen(
-        [sys.executable, "-m", "flows.beside"], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [sys.executable, "-m", "flows.service.beside"], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=None if debug else subprocess.DEVNULL, start_new_session=True,  # Ctrl-C is the command's to see to
     )  # fmt: skip
     asked = list[bool]()

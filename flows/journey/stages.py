@@ -15,9 +15,10 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict
 from rich.markup import escape
 
-from flows import holding, logs, traces
+from flows import logs, traces
 from flows.clock import now
-from flows.holding import alive
+from flows.journey import holding
+from flows.journey.holding import alive
 from flows.peaks import Watch
 from flows.progress import Advance, left_out, progress
 from pipeline import cycle, produce, systems

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from flows import clock, logs
-from flows.upkeep import wanted_systems
+from flows.service.upkeep import wanted_systems
 from pipeline.errors import StoreError
 from pipeline.operations import figures
 from pipeline.operations.figures import Sample

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 from rich.markup import escape
 from rich.table import Table
 
-from flows import daily, forecasters, holding, stages, tasks
 from flows.clock import now
+from flows.journey import daily, forecasters, holding, stages, tasks
+from flows.journey.stages import Run
 from flows.progress import readable
-from flows.stages import Run
 from pipeline.edition import Restart
 from pipeline.errors import CycleHeld
 from pipeline.record import judgement, lock, marks

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, NamedTuple
 
-from flows import processes
 from flows.progress import progress
+from flows.service import processes
 from pipeline import systems
 from pipeline.errors import StoreError, UsageError
 from pipeline.settings import Settings, child_environment, prefect_defaults
@@ -163,7 +163,7 @@ class _Service:
             "systems": [entry.name for entry in self.wanted.systems], "store": self.wanted.store.uri,
             "forecaster": self.wanted.forecaster, "at_once": self.wanted.at_once,
         })  # fmt: skip
-        command = [sys.executable, "-m", "flows.deploying", request]
+        command = [sys.executable, "-m", "flows.service.deploying", request]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise StoreError(
@@ -210,7 +210,7 @@ def environment_of(place: Home, settings: Settings, store: Store, address: str) 
     Leases of concurrency slots lie in files, so that a slot whose holder died is free again after its lease, also
     when the server was started anew in between.
     """
-    from flows.deployments import DEVICE_SLOT, HEARTBEAT_SECONDS, TRIES_MORE
+    from flows.service.deployments import DEVICE_SLOT, HEARTBEAT_SECONDS, TRIES_MORE
 
     changes = {
         "PREFECT_API_URL": address,
@@ -344,7 +344,7 @@ def deploy(
     prefect_defaults(settings, "CRITICAL")
     from prefect.settings import PREFECT_API_URL
 
-    from flows import deploying
+    from flows.service import deploying
 
     if not PREFECT_API_URL.value():
         raise UsageError(

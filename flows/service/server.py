@@ -1,7 +1,7 @@
 """Prefect's API inside this process, where the environment names none: nothing to set up, nothing left behind.
 
-The server is a thread; commands have it in a process beside their own (``flows.beside``). Its database is a file of
-this run alone; the empty one, which takes seconds to make, is kept for the next run.
+The server is a thread; commands have it in a process beside their own (``flows.service.beside``). Its database is a
+file of this run alone; the empty one, which takes seconds to make, is kept for the next run.
 """
 
 from __future__ import annotations

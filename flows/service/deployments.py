@@ -99,7 +99,7 @@ def daily(system: System) -> Deployed:
         f"not made any more after {schedule.skip_after_hours:g} h."
     )  # fmt: skip
     return Deployed(
-        f"daily-{system.name}", "flows.scheduled.daily",
+        f"daily-{system.name}", "flows.service.scheduled.daily",
         f"{system.title}: forecast, check, publish. {when}", {"system": system.name}, (system.name, "daily"),
         None if schedule is None else schedule.cron, takes_forecaster=True, forecasts=True,
     )  # fmt: skip
@@ -108,7 +108,7 @@ def daily(system: System) -> Deployed:
 def verification(system: System) -> Deployed:
     """The daily scoring of a system's published forecasts."""
     return Deployed(
-        f"verification-{system.name}", "flows.scheduled.verification",
+        f"verification-{system.name}", "flows.service.scheduled.verification",
         f"{system.title}: scores every lead day of the published forecasts that has a truth since. Fires at "
         f"{VERIFICATION_CRON} (UTC): hours after the daily run, so that the two do not share the machine.",
         {"system": system.name}, (system.name, "verification"),
@@ -119,7 +119,7 @@ def verification(system: System) -> Deployed:
 def backfill(system: System) -> Deployed:
     """Many days of a system, fired by hand. Its run computes nothing: the daily runs that it submits do."""
     return Deployed(
-        f"backfill-{system.name}", "flows.scheduled.backfill",
+        f"backfill-{system.name}", "flows.service.scheduled.backfill",
         f"{system.title}: every day from FIRST to LAST that is not published, through the daily deployment. "
         "No schedule; the same as goms backfill.", {"system": system.name}, (system.name, "backfill"),
         takes_forecaster=True,
@@ -129,13 +129,13 @@ def backfill(system: System) -> Deployed:
 VERIFICATION_CRON = "47 9 * * *"
 OF_THE_STORE = (
     Deployed(
-        "housekeeping", "flows.housekeeping.housekeeping",
+        "housekeeping", "flows.service.housekeeping.housekeeping",
         "Removes what every system's retention says is past its time, and what dead runs left. Fires at 27 3 * * * "
         "(UTC): before the day's first run, when nothing is being made.",
         {"apply": True}, ("housekeeping",), "27 3 * * *", alone=True,
     ),
     Deployed(
-        "watch", "flows.lookout.watch",
+        "watch", "flows.service.lookout.watch",
         "Looks at every system's freshness, writes status.json and alerts before a deadline is missed. Fires every "
         "quarter of an hour. It needs Prefect: goms watch, run by the machine's own timer, does not.",
         {}, ("watch",), "*/15 * * * *", alone=True,
@@ -199,7 +199,7 @@ def _deploy(client: Any, item: Deployed, pool_name: str) -> Any:
     from prefect.flows import load_flow_from_entrypoint
     from prefect.utilities.callables import parameter_schema
 
-    from flows.stages import code_version
+    from flows.journey.stages import code_version
 
     flow: Any = load_flow_from_entrypoint(item.entrypoint)
     schedules = [] if item.cron is None else [
