@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 
 
 class Receiver(ThreadingHTTPServer):
@@ -61,6 +63,13 @@ def receiving(read: Callable[[bytes], Any] = json.loads) -> Iterator[Receiver]:
             thread.join()
 
 
+USER, PASSWORD = "goms", "hush-hush"
+
+
+def _known(server: Any, session: Any, envelope: Any, mechanism: str, who: Any) -> AuthResult:
+    return AuthResult(success=(who.login, who.password) == (USER.encode(), PASSWORD.encode()), handled=False)
+
+
 class Letters:
     """A mail server's way with letters: keep them."""
 
@@ -76,13 +85,19 @@ class Letters:
 
 
 @contextmanager
-def taking_letters() -> Iterator[tuple[Letters, int]]:
-    """A mail server, up: what it took, and its port."""
+def taking_letters(encryption: str = "none", cipher: ssl.SSLContext | None = None) -> Iterator[tuple[Letters, int]]:
+    """A mail server, up: what it took, and its port. Where it encrypts it has one ``USER``."""
     letters = Letters()
+    ways: dict[str, Any] = {
+        "none": {}, "tls": {"ssl_context": cipher}, "starttls": {"tls_context": cipher, "require_starttls": True},
+    }  # fmt: skip
+    if encryption != "none":
+        started = encryption == "starttls"  # else encrypted from the first byte, of which the server knows nothing
+        ways[encryption] |= {"authenticator": _known, "auth_required": started, "auth_require_tls": started}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    controller = Controller(letters, hostname="127.0.0.1", port=port)
+    controller = Controller(letters, hostname="127.0.0.1", port=port, **ways[encryption])
     controller.start()
     try:
         yield letters, port

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal
 
 import kept_cycles as kept
 import pytest
+import trustme
 from pydantic import SecretStr
-from receivers import Receiver, receiving, taking_letters
+from receivers import PASSWORD, USER, Receiver, receiving, taking_letters
 from test_freshness import OPEN, at, publish_days
 
 from flows import clock
@@ -170,6 +173,56 @@ def test_a_letter_reaches_a_mail_server(served: Store, monkeypatch: pytest.Monke
     assert message["To"] == "x@b.org, y@c.org"
     assert SENTENCE in message.get_content()
     assert "type    goms run 2026-11-22 --system twin" in message.get_content()
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """One that this machine trusts, for the length of a test."""
+    made = trustme.CA()
+    made.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    return made
+
+
+def cipher(authority: trustme.CA, name: str) -> ssl.SSLContext:
+    """What a server encrypts by, under a name that the authority has signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+@pytest.mark.parametrize("encryption", ["tls", "starttls"])
+def test_a_letter_goes_encrypted_and_by_password(
+    served: Store, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, encryption: Literal["tls", "starttls"]
+) -> None:
+    refuse(served, at("06:18"))
+    with taking_letters(encryption, cipher(authority, "127.0.0.1")) as (letters, port):
+        mail = Mail(host="127.0.0.1", port=port, encryption=encryption, recipients="x@b.org", user=USER,
+                    password=SecretStr(PASSWORD))  # fmt: skip
+        look(served, at("06:20"), monkeypatch, Letter(mail))
+    (message,) = letters.taken
+    assert message["Subject"] == HEADLINE
+
+
+@pytest.mark.parametrize("encryption", ["tls", "starttls"])
+@pytest.mark.parametrize("fault", ["another name", "an unknown authority", "a wrong password"])
+def test_nothing_goes_to_a_mail_server_that_is_not_the_one(
+    served: Store, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    encryption: Literal["tls", "starttls"], fault: str,
+) -> None:  # fmt: skip
+    refuse(served, at("06:18"))
+    signed = trustme.CA() if fault == "an unknown authority" else authority
+    key = "another" if fault == "a wrong password" else PASSWORD
+    with taking_letters(encryption, cipher(signed, "elsewhere.org" if fault == "another name" else "127.0.0.1")) as (
+        letters, port,
+    ):  # fmt: skip
+        mail = Mail(host="127.0.0.1", port=port, encryption=encryption, recipients="x@b.org", user=USER,
+                    password=SecretStr(key))  # fmt: skip
+        look(served, at("06:20"), monkeypatch, Letter(mail, backoff_seconds=0.01))
+    assert letters.taken == []
+    said = "SMTPAuthenticationError after 1 tries" if fault == "a wrong password" else "certificate verify failed"
+    assert said in (err := capsys.readouterr().err)
+    assert PASSWORD not in err
 
 
 def test_a_mail_server_that_is_not_there_is_said(
