@@ -250,7 +250,7 @@ GLOBAL_QUARTER_DEGREE = System(
         ),
         Ladder(kind=Kind.FORCING, required=False, **_NIGHT, rungs=rungs("ifs", "gfs", maximum_age_days=1.0)),
     ),
-    forcing_policy="forecast", products=p.PRODUCTS, series=(p.OCEAN.name,),
+    forcing_policy="forecast", products=p.PRODUCTS, series=tuple(entry.name for entry in p.PRODUCTS),
     schedule=Schedule(
         cron="17 6 * * *", days_back=1, publish_by_hours=24.0, skip_after_hours=72.0,
         reason="a night after HYCOM's 12 UTC analysis; off the full hour, when everybody else asks",

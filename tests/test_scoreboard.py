@@ -24,7 +24,7 @@ from pipeline.errors import CycleHeld, StoreError
 from pipeline.operations import retention
 from pipeline.operations.retention import What
 from pipeline.record import lock
-from pipeline.scoring import regions, scores
+from pipeline.scoring import regions, scoreboard, scores
 from pipeline.scoring.scoreboard import Board, Scored, identity
 from pipeline.store import to_json
 from tests import small_ocean as small
@@ -76,6 +76,32 @@ def test_a_day_takes_what_comes_later_and_the_same_again_is_the_same_bytes(folde
     assert board(folder_store).days == (day,)
     kept = board(folder_store).opened()["mean_square_error"].sel(by="forecast", channel="swh", region="everywhere")
     np.testing.assert_allclose(kept.values[0, :2], [0.0, 0.01], atol=1e-7)
+
+
+def test_a_chunk_with_one_wrong_bit_is_never_taken_for_scores(folder_store, scored) -> None:
+    day = small.START + 2 * DAY
+    board(folder_store).add(day, [Scored(2, 1, NUMBER, scored[1, 2])])
+    path = "small/scores/scores.zarr/waves/revision/c/0/0"
+    whole = folder_store.read_bytes(path)
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        folder_store.write_bytes(path, bytes(damaged))
+        with pytest.raises(StoreError, match="a whole board of scores"):
+            board(folder_store).revisions(day)
+    folder_store.write_bytes(path, whole)
+    assert board(folder_store).revisions(day)[2] == 1
+
+
+def test_a_board_begun_without_checksums_goes_on_without(folder_store, scored, monkeypatch) -> None:
+    first, second = small.START + DAY, small.START + 2 * DAY
+    with monkeypatch.context() as before:
+        before.setattr(scoreboard, "CODECS", scoreboard.CODECS[:1])
+        board(folder_store).add(second, [Scored(2, 1, NUMBER, scored[1, 2])])
+    board(folder_store).add(first, [Scored(1, 1, NUMBER, scored[1, 1])])
+    assert [board(folder_store).revisions(day) for day in (first, second)] == [{1: 1}, {2: 1}]
+    found = xr.open_zarr(folder_store.address("small/scores/scores.zarr/waves"), chunks=None)
+    assert np.isfinite(found["mean_square_error"].sel(by="forecast").values).any(axis=(1, 2, 3)).all()
 
 
 def test_a_day_that_a_killed_run_left_half_put_is_not_there(folder_store, scored) -> None:

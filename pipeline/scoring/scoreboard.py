@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -33,6 +33,7 @@ import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore
@@ -50,6 +51,8 @@ from pipeline.variables import EASTWARD_VELOCITY, variable
 FOLDER, ROOT = "scores.zarr", "zarr.json"
 KEPT = ("kept_from", "kept_from_since")
 """Attributes: the valid time from which scores are kept, and when that was said."""
+CODECS = (COMPRESSION, Crc32cCodec())
+"""A chunk that is not as it was put does not decode."""
 DAYS_A_CHUNK = 4096
 """The list of days is one object for eleven years."""
 EPOCH = np.datetime64("1950-01-01T00:00:00", "s")
@@ -76,6 +79,7 @@ class Board:
         self.path = f"{system.name}/scores/{FOLDER}/{entry.name}"
         self._places = tuple(item.name for item in regions.of(system.product_grid(entry)))
         self._days, self._chunked, self._grown = list[datetime](), len(self._places), True
+        self._codecs: Sequence[Any] = CODECS
         self.kept_from: datetime | None = None
         self.kept_from_since: datetime | None = None
         if store.exists(f"{self.path}/{ROOT}"):
@@ -160,6 +164,7 @@ class Board:
         self._grown = not set(self._places) <= set(before)
         self._places = tuple(dict.fromkeys([*before, *self._places]))
         self._chunked = int(there["mean_square_error"].encoding["chunks"][-1])
+        self._codecs = there["mean_square_error"].encoding["compressors"]
         seconds = there["valid_time"].values.astype("datetime64[s]").astype(np.int64)
         self._days = [datetime.fromtimestamp(int(second), tz=UTC) for second in seconds]
         self.kept_from, self.kept_from_since = (
@@ -222,7 +227,7 @@ class Board:
         dims, shape, kind = self._shapes[name]
         chunks = (*shape[:-1], self._chunked) if dims[-1] == "region" else shape
         return group.create_array(
-            name, shape=(days, *shape[1:]), chunks=chunks, dtype=kind, compressors=[COMPRESSION],
+            name, shape=(days, *shape[1:]), chunks=chunks, dtype=kind, compressors=self._codecs,
             fill_value=np.nan if kind == "float32" else 0, dimension_names=dims,
             attributes={"coordinates": "variable depth"} if "channel" in dims else {},
             config={"write_empty_chunks": True},
