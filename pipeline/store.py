@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pipeline.addresses import from_anywhere
 from pipeline.errors import StoreError, UsageError
 from pipeline.objects.bucket import Bucket, Place
 from pipeline.objects.folder import Folder
@@ -72,17 +73,16 @@ class Store:
     def __init__(
         self, uri: str | Path, permit: Callable[[], None] | None = None, *, patience_seconds: float | None = None
     ) -> None:
-        self.uri = str(uri).rstrip("/") if not str(uri).endswith("://") else str(uri)
-        scheme, separator, rest = self.uri.partition("://")
+        plain = str(uri).rstrip("/") if not str(uri).endswith("://") else str(uri)
+        scheme, separator, rest = plain.partition("://")
         if separator and scheme not in ("file", "s3"):
             raise UsageError(
-                "a store as a folder or s3://bucket/prefix", found=repr(self.uri), where="--store or GOMS_STORE",
+                "a store as a folder or s3://bucket/prefix", found=repr(plain), where="--store or GOMS_STORE",
                 action="name one of the two",
             )  # fmt: skip
+        self.uri = from_anywhere(plain)
         self._backend: _Backend = (
-            _bucket(rest, permit, patience_seconds)
-            if scheme == "s3"
-            else Folder(Path(rest or self.uri).absolute(), permit)
+            _bucket(rest, permit, patience_seconds) if scheme == "s3" else Folder(Path(self.uri), permit)
         )
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -271,17 +271,19 @@ def test_a_second_service_of_this_machine_is_refused(up: Up) -> None:
     assert f"found process {up.process.pid} serving {up.api}" in second.stderr
 
 
-def test_a_service_that_was_killed_leaves_nothing_that_hinders_the_next(up: Up, made_up_for: Store) -> None:
+def test_a_service_that_was_killed_leaves_nothing_that_hinders_the_next(up: Up) -> None:
     """The last test of this service: its end. Server and worker die with it; the next one is on SQLite, and ended."""
     up.kill()
-    others = {name: value for name, value in up.environment.items() if name.startswith(("GOMS_INPUTS", "AWS_"))}
-    again = served.start(up.folder, Path(up.environment["SMALL_SEA_MASKS"]), made_up_for.uri, "--system", "late-sea",
-                         **others)  # fmt: skip
+    inputs = os.path.relpath(up.environment["GOMS_INPUTS"], up.folder)
+    again = served.start(up.folder, Path(up.environment["SMALL_SEA_MASKS"]), "here", "--system", "small-sea",
+                         "--forecaster", "persistence", GOMS_INPUTS=inputs)  # fmt: skip
     patience = time.monotonic() + served.PATIENCE_SECONDS
     while len(served.marked(up.folder)) < 2:  # its server, and then its worker
         assert again.process.poll() is None
         assert time.monotonic() < patience
         time.sleep(0.1)
+    assert again.ended(again.fire("daily/daily-small-sea", day="2023-01-01")).name == "Completed"
+    assert Store(up.folder / "here").exists("small-sea/latest.json"), "a place by half its path is where it was typed"
     down = again.goms("down")
     assert (down.returncode, down.stdout) == (0, "the service has ended\n"), down.stderr
     assert again.process.wait(served.PATIENCE_SECONDS) == 0

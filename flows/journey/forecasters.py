@@ -13,6 +13,7 @@ from flows.journey.holding import alive
 from flows.journey.stages import Run
 from flows.progress import Advance
 from pipeline import edition
+from pipeline.addresses import from_anywhere
 from pipeline.contracts import InitialState
 from pipeline.errors import UsageError
 from pipeline.forecast import Forecaster, Persistence
@@ -43,6 +44,11 @@ def choose(run: Run) -> Persistence | ModelForecaster:
     if run.forecaster == CHECKPOINT and pin is not None:
         return trained.pinned(pin, Settings())
     return trained.from_folder(Path(run.forecaster), Settings())
+
+
+def from_elsewhere(forecaster: str) -> str:
+    """What a run may ask for, so that it means the same to a process that works in another folder."""
+    return forecaster if forecaster in (CHECKPOINT, PERSISTENCE) else from_anywhere(forecaster)
 
 
 def prepare(forecaster: str) -> None:

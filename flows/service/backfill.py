@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
 from flows import clock
+from flows.journey import forecasters
 from flows.progress import progress
 from pipeline import publish, systems
+from pipeline.addresses import from_anywhere
 from pipeline.cycle import Cycle
 from pipeline.errors import CycleHeld, UsageError
 from pipeline.record import journal, judgement
@@ -251,4 +253,8 @@ def fill(
 def asked_for(system: str, store: str | None, inputs: str | None, forecaster: str, seed: int) -> Asked:
     """What was asked, with what the settings say where it was not."""
     settings = Settings()
-    return Asked(systems.system(system), Store(store or settings.store), inputs or settings.inputs, forecaster, seed)
+    wanted = inputs or settings.inputs
+    return Asked(
+        systems.system(system), Store(store or settings.store), from_anywhere(wanted) if wanted else None,
+        forecasters.from_elsewhere(forecaster), seed,
+    )  # fmt: skip

@@ -11,8 +11,10 @@ from typing import Any
 from cronsim import CronSim
 
 from flows import clock
+from flows.journey import forecasters
 from flows.service import deployments, server, submission
 from pipeline import cycle, publish, systems
+from pipeline.addresses import from_anywhere
 from pipeline.operations import expected
 from pipeline.store import Store
 from pipeline.systems import System
@@ -28,9 +30,10 @@ def deploy(
     wanted = [systems.system(name) for name in names] or list(deployments.scheduled_systems())
     made = deployments.deployments(wanted)
     if store is not None:
-        made = tuple(item.with_parameters(store=store) for item in made)
+        made = tuple(item.with_parameters(store=from_anywhere(store)) for item in made)
     if forecaster is not None:
-        made = tuple(item.with_parameters(forecaster=forecaster) if item.takes_forecaster else item for item in made)
+        asked = forecasters.from_elsewhere(forecaster)
+        made = tuple(item.with_parameters(forecaster=asked) if item.takes_forecaster else item for item in made)
     with server.admitted():
         deployments.apply(made, pool, image)
     return [firing_line(entry) for entry in wanted]

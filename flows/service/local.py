@@ -21,6 +21,7 @@ from typing import IO, NamedTuple
 from flows.progress import progress
 from flows.service import processes
 from pipeline import systems
+from pipeline.addresses import from_anywhere
 from pipeline.errors import StoreError, UsageError
 from pipeline.settings import Settings, child_environment, prefect_defaults
 from pipeline.store import Store
@@ -216,7 +217,8 @@ def environment_of(place: Home, settings: Settings, store: Store, address: str) 
         "PREFECT_API_URL": address,
         "PREFECT_HOME": str(place.folder / "prefect"),
         "GOMS_SCRATCH": str(settings.scratch.absolute()),
-        "GOMS_STORE": store.uri if "://" in store.uri else str(Path(store.uri).absolute()),
+        "GOMS_STORE": store.uri,
+        **places(settings),
         processes.SERVICE_MARK: str(place.folder),
     }
     unless_set = {
@@ -231,6 +233,16 @@ def environment_of(place: Home, settings: Settings, store: Store, address: str) 
         "PREFECT_LOGGING_LEVEL": "INFO",
     }
     return child_environment(changes, unless_set)
+
+
+def places(settings: Settings) -> dict[str, str]:
+    """The settings that are places on this machine, by their whole paths: flow runs work in folders of their own."""
+    archives = {name: from_anywhere(address) for name, address in settings.archives.items()}
+    return {
+        **({"GOMS_INPUTS": from_anywhere(settings.inputs)} if settings.inputs else {}),
+        **({"GOMS_ARCHIVES": json.dumps(archives)} if archives else {}),
+        **({"GOMS_SIGNING_KEY": str(settings.signing_key.absolute())} if settings.signing_key else {}),
+    }
 
 
 def down() -> bool:
