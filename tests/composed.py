@@ -20,6 +20,8 @@ from typing import Any, NamedTuple, TypeVar
 import compose_file
 import s3_server
 
+from tests.ports import free_ports
+
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 PATIENCE_SECONDS = 400
@@ -101,7 +103,7 @@ class Machine(NamedTuple):
 
 def machine(folder: Path, profile: str, **extra: str) -> Machine:
     """A place for the services of a profile; their ports are free ones."""
-    numbers = s3_server.free_ports(len(PORTS))
+    numbers = free_ports(len(PORTS))
     return Machine(folder, profile, dict(zip(PORTS, numbers, strict=True)), extra)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import debian
+
+from tests.ports import free_port
 
 START_SECONDS = 60
 
@@ -37,7 +38,7 @@ def serving(bin_folder: Path) -> Iterator[str]:
     if os.getuid() == 0:  # which PostgreSQL refuses to run as
         shutil.chown(folder, "postgres", "postgres")
         rights |= {"user": "postgres", "group": "postgres", "extra_groups": []}
-    port, data = _free_port(), folder / "data"
+    port, data = free_port(), folder / "data"
     subprocess.run([bin_folder / "initdb", "-D", data, "-U", "prefect", "--auth=trust", "--no-sync", "-E", "UTF8"],
                    check=True, capture_output=True, **rights)  # fmt: skip
     log = (folder / "log").open("wb")
@@ -60,9 +61,3 @@ def _await(bin_folder: Path, port: int, process: subprocess.Popen[bytes], log: P
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +14,8 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
+
+from tests.ports import free_port
 
 
 class Receiver(ThreadingHTTPServer):
@@ -94,9 +95,7 @@ def taking_letters(encryption: str = "none", cipher: ssl.SSLContext | None = Non
     if encryption != "none":
         started = encryption == "starttls"  # else encrypted from the first byte, of which the server knows nothing
         ways[encryption] |= {"authenticator": _known, "auth_required": started, "auth_require_tls": started}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     controller = Controller(letters, hostname="127.0.0.1", port=port, **ways[encryption])
     controller.start()
     try:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sysconfig
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline.store import Store
+from tests.ports import free_port, free_ports
 
 BUCKET = "forecasts"
 START_SECONDS = 60
@@ -61,7 +61,7 @@ def serving(folder: Path, identities: str, admin: tuple[str, str]) -> Iterator[s
     """The endpoint of a server with these identities (SeaweedFS's configuration) and the bucket ``forecasts``."""
     (folder / "s3.json").write_text(identities)
     (folder / "data").mkdir()
-    (port,) = free_ports(1)
+    port = free_port()
     command = [str(binary()), "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3",
                f"-s3.port={port}", f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=64",
                "-volume.max=500", "-s3.port.iceberg=0", "-s3.port.lance=0", *inner_ports()]  # fmt: skip
@@ -124,14 +124,6 @@ def binary() -> Path:
 def _port_flag(role: str) -> str:
     name, _, grpc = role.partition(".")
     return f"{name}.port.grpc" if grpc else f"{name}.port"
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for item in sockets:
-            item.bind(("127.0.0.1", 0))
-        return [int(item.getsockname()[1]) for item in sockets]
 
 
 def _wait_until_up(endpoint: str, admin: tuple[str, str], process: subprocess.Popen[bytes], log: Path) -> None:

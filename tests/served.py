@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State
+
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 PATIENCE_SECONDS = 240
@@ -100,7 +101,7 @@ def start(folder: Path, masks: Path, store: str, *options: object, **others: str
         "PREFECT_TASK_DEFAULT_RETRIES": "0",  # what fails here fails for good, and is waited for
         "PYTHONPATH": os.pathsep.join((str(HERE / "small_site"), str(HERE), str(HERE.parent))), **others,
     }  # fmt: skip
-    port = _free_port()
+    port = free_port()
     words = ["up", "--port", port, "--store", store, *options]
     with (folder / "up.log").open("w") as log:
         process = subprocess.Popen([sys.executable, "-c", "from flows.cli import main; main()", *map(str, words)],
@@ -115,9 +116,3 @@ def marked(folder: Path) -> list[int]:
     from flows.service import processes
 
     return processes.marked(folder / "scratch/service")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
