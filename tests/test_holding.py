@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from flows.journey import holding
+from pipeline.cycle import cycle
+from pipeline.errors import StoreError
+from pipeline.record import lock
+from pipeline.store import Store
 
 
 @pytest.fixture
@@ -48,3 +52,10 @@ def test_a_process_that_is_hidden_from_us_is_not_dead(monkeypatch: pytest.Monkey
     monkeypatch.setattr(holding, "_started", lambda process: None)
     assert not holding.is_dead(owner(os.getpid()))
     assert holding.is_dead(owner(ended))
+
+
+def test_a_damaged_lock_is_the_stores_fault_and_is_named(folder_store: Store) -> None:
+    wanted = cycle("small-sea", "2023-01-01", 0)
+    folder_store.write_bytes(lock.path(wanted), b'{"owner": "pro')
+    with pytest.raises(StoreError, match=r"needed a whole Lease.*runs/20230101T00/lock\.json"):
+        holding.free_if_dead(folder_store, wanted)

@@ -179,6 +179,25 @@ def test_skill_is_of_the_newest_forecast_that_has_the_lead_day(folder_store: Sto
     assert correlations == {"1": 0.7}
 
 
+def test_a_table_of_scores_that_was_cut_short_is_left_out_and_counted(folder_store: Store) -> None:
+    scored(folder_store, "20240601T12", row("swh", 1, 0.9))
+    scored(folder_store, "20240602T12", row("swh", 1, 0.1))
+    assert taken(figures.slow(folder_store, SMALL, MOMENT))["goms_skill_unreadable_tables",] == 0
+    path = f"{SMALL.name}/scores/20240602T12/r1/waves.json"
+    folder_store.write_bytes(path, folder_store.read_bytes(path)[:-40])
+    found = taken(figures.slow(folder_store, SMALL, MOMENT))
+    assert found["goms_skill_unreadable_tables",] == 1
+    assert found["goms_skill_rmse", "waves", "swh", "m", "1", "forecast"] == 0.9
+
+
+def test_a_damaged_journal_hides_no_figure_of_the_other_cycles(folder_store: Store) -> None:
+    published(folder_store, days_ago(1), move_latest=False)
+    folder_store.write_bytes(journal.path(days_ago(2)), b'{"notes": [')
+    found = taken(figures.fresh(folder_store, SMALL, MOMENT))
+    assert found["goms_store_readable",] == 1
+    assert found["goms_run_exit_code",] == 0
+
+
 def test_every_figure_belongs_to_what_is_exported(folder_store: Store) -> None:
     published(folder_store, days_ago(1))
     scored(folder_store, days_ago(1).key, row("swh", 1, 0.1))

@@ -16,7 +16,7 @@ from flows.clock import now
 from pipeline.errors import CycleHeld, StoreError
 from pipeline.record import lock
 from pipeline.record.lock import Held, Lease, Owned
-from pipeline.store import Put, Store, to_json
+from pipeline.store import Put, Store, parsed, to_json
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 """Another number each time a machine starts: random(4)."""
@@ -125,7 +125,7 @@ def free_if_dead(store: Store, cycle: Owned) -> bool:
     found = store.find(lock.path(cycle))
     if found is None:
         return False
-    lease = Lease.model_validate_json(found.data)
+    lease = parsed(Lease, found.data, f"{store.uri}/{lock.path(cycle)}")
     if lease.released or not is_dead(lease.owner):
         return False
     released = lease.model_copy(update={"released": True})

@@ -6,21 +6,20 @@ are worked out where they are asked for.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.cycle import Cycle, from_key
+from pipeline.errors import StoreError
 from pipeline.operations import freshness
 from pipeline.operations.freshness import Freshness
 from pipeline.operations.storage import Room, storage
 from pipeline.operations.verdict import Verdict
 from pipeline.provenance import InputRecord
-from pipeline.record import journal
 from pipeline.record.journal import Event, Note
 from pipeline.record.shelf import is_key
 from pipeline.scoring import skill
@@ -81,6 +80,9 @@ RMSE = Metric(
 ACC = Metric(
     "goms_skill_anomaly_correlation", "Anomaly correlation of that forecast.", ("product", "variable", "lead_day")
 )
+SKILL_UNREAD = Metric(
+    "goms_skill_unreadable_tables", "Tables of scores that are damaged: their forecasts are left out of these figures."
+)
 DRIFTS = Metric(
     "goms_skill_drifts", "Variables and lead days whose error left its usual range for the worse, as last verified."
 )
@@ -93,7 +95,7 @@ FRESH = (
     STAGE_USUAL, RUN_CODE, RUN_ENDED,
 )  # fmt: skip
 """Figures that cost some dozens of small requests."""
-SLOW = (RMSE, ACC, DRIFTS, STORE_BYTES, STORE_OBJECTS)
+SLOW = (RMSE, ACC, SKILL_UNREAD, DRIFTS, STORE_BYTES, STORE_OBJECTS)
 """Figures that list everything or read many documents: to be asked for now and then."""
 
 SCORED_CYCLES = 60
@@ -118,6 +120,32 @@ class _Product(BaseModel):
 
 class _Facts(BaseModel):
     inputs: tuple[InputRecord, ...]
+
+
+class _Row(BaseModel):
+    """A row of a table of scores: each error under the name of whose it is."""
+
+    variable: str
+    units: str
+    lead_day: int
+    rmse: float | None = None
+    persistence: float | None = None
+    damped: float | None = None
+    climatology: float | None = None
+    bicubic: float | None = None
+    acc: float | None = None
+
+    def error(self, by: str) -> float | None:
+        """The error of the forecast, or of what it is measured against."""
+        found: float | None = getattr(self, "rmse" if by == "forecast" else by)
+        return found
+
+
+class _Table(BaseModel):
+    """What is read of a product's table of scores."""
+
+    product: str
+    rows: tuple[_Row, ...]
 
 
 def fresh(store: Store, system: System, moment: datetime) -> Iterator[Sample]:
@@ -192,7 +220,7 @@ def _runs(store: Store, system: System) -> Iterator[Sample]:
     """The last end of a run and the last duration of each stage, from the newest cycles' journals."""
     keys = [name for name in store.folders(f"{system.name}/runs") if re.fullmatch(r"\d{8}T\d{2}", name)]
     notes = [note for key in keys[-freshness.HISTORY_CYCLES :]
-             for note in journal.read(store, from_key(system.name, key))]  # fmt: skip
+             for note in freshness.notes(store, from_key(system.name, key))]  # fmt: skip
     notes.sort(key=lambda note: note.when)
     stages = {note.stage: note for note in notes if note.event is Event.STAGE and note.stage}
     for stage, note in stages.items():
@@ -212,35 +240,40 @@ def _end(last: Iterable[Note]) -> Iterator[Sample]:
 
 def _skill(store: Store, system: System) -> Iterator[Sample]:
     """For each product, variable and lead day the newest forecast that has its score."""
-    said = set[tuple[str, str, int]]()
+    said, damaged = set[tuple[str, str, int]](), 0
     keys = [name for name in store.folders(f"{system.name}/scores") if is_key(name)]
     for key in reversed(keys[-SCORED_CYCLES:]):
-        for product, rows in _scores(store, from_key(system.name, key)):
-            for row in rows:
-                place = (product, str(row["variable"]), int(row["lead_day"]))
+        for table in _tables(store, from_key(system.name, key)):
+            damaged += table is None
+            for row in table.rows if table else ():
+                place = (table.product, row.variable, row.lead_day)
                 if place not in said:
                     said.add(place)
                     yield from _row(row, *place)
+    yield Sample(SKILL_UNREAD, (), damaged)
 
 
-def _row(row: dict[str, Any], product: str, variable: str, lead_day: int) -> Iterator[Sample]:
+def _row(row: _Row, product: str, variable: str, lead_day: int) -> Iterator[Sample]:
     lead = str(lead_day)
-    errors = {by: row.get("rmse" if by == "forecast" else by) for by in BY}
-    for by, error in errors.items():
+    for by in BY:
+        error = row.error(by)
         if error is not None:
-            yield Sample(RMSE, (product, variable, str(row["units"]), lead, by), float(error))
-    if row.get("acc") is not None:
-        yield Sample(ACC, (product, variable, lead), float(row["acc"]))
+            yield Sample(RMSE, (product, variable, row.units, lead, by), error)
+    if row.acc is not None:
+        yield Sample(ACC, (product, variable, lead), row.acc)
 
 
-def _scores(store: Store, cycle: Cycle) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Each product's table of the newest scored revision."""
+def _tables(store: Store, cycle: Cycle) -> Iterator[_Table | None]:
+    """Each product's table of the newest scored revision; ``None`` for one that is damaged."""
     prefix = f"{cycle.system}/scores/{cycle.key}"
     revisions = sorted(store.folders(prefix), key=lambda name: int(name[1:]) if name[1:].isdigit() else 0)
     for path, _ in store.objects(f"{prefix}/{revisions[-1]}") if revisions else ():
         if path.endswith(".json"):
-            content = json.loads(store.read_bytes(path))
-            yield str(content["product"]), content["rows"]
+            content = store.read_bytes(path)
+            try:
+                yield parsed(_Table, content, f"{store.uri}/{path}")
+            except StoreError:
+                yield None
 
 
 _Manifest.model_rebuild()

@@ -106,7 +106,7 @@ def of(store: Store, system: System, moment: datetime, also: Iterable[Cycle] = (
         line = pool.submit(headline.headline, store, found.start, found.revision) if found else None
         newest = None if found is None or line is None else _newest(found.start, found.revision, line.result(), moment)
         past = [key for key in made.result() if newest is not None and key <= newest.cycle][-HISTORY_CYCLES:]
-        journals = [pool.submit(_notes, store, from_key(system.name, key)) for key in past]
+        journals = [pool.submit(notes, store, from_key(system.name, key)) for key in past]
         promises = _in_service(promised(system, moment), newest, {*runs.result(), *made.result()}, system)
         asked = _candidates(
             system, promises, runs.result(), made.result(), {*before.result(), *(cycle.key for cycle in also)}
@@ -129,6 +129,14 @@ def read(store: Store, system: str) -> Freshness | None:
     """The published document, or ``None`` where there is none."""
     found = store.find(path(system))
     return None if found is None else parsed(Freshness, found.data, f"{store.uri}/{path(system)}")
+
+
+def notes(store: Store, cycle: Cycle) -> tuple[journal.Note, ...]:
+    """A cycle's journal for figures of many cycles; none where it is damaged: one such hides no other."""
+    try:
+        return journal.read(store, cycle)
+    except StoreError:
+        return ()
 
 
 def path(system: str) -> str:
@@ -195,14 +203,6 @@ def _seen(store: Store, cycle: Cycle) -> Seen:
         return Seen(cycle, None, notes, lease, judgement.held(store, cycle))
     except StoreError as error:
         return Seen(cycle, trouble=str(error))
-
-
-def _notes(store: Store, cycle: Cycle) -> tuple[journal.Note, ...]:
-    """A published cycle's journal; a damaged one is left out, and the history says from how many cycles it is."""
-    try:
-        return journal.read(store, cycle)
-    except StoreError:
-        return ()
 
 
 def _judged(
