@@ -30,7 +30,7 @@ def test_a_part_of_an_object_is_its_bytes_from_here_to_there(any_store: Store) -
     assert any_store.find_part("none", 0, 1) is None
 
 
-@pytest.mark.parametrize("lost", ["to/c/3/0/0/0", "zarr.json"])
+@pytest.mark.parametrize("lost", ["to/c/3/0/0/0", "forecast_reference_time/c", "zarr.json"])
 def test_what_is_missing_is_an_error_and_not_a_missing_value(first_day: Store, lost: str) -> None:
     first_day.delete(f"{PRODUCT}/{lost}")
     with (
