@@ -32,6 +32,8 @@ from pipeline.systems import System
 from pipeline.variables import Variable
 from pipeline.verify import positions_of
 
+FOLDER = "quicklooks"
+"""Where a revision's pictures lie, beside its products."""
 LEAD_DAYS = (1, 10, 30)
 """The lead days drawn: tomorrow, the horizon of today's ocean forecasts, and the end of ours."""
 SKILL_DEPTHS_M = (0.0, 100.0, 500.0)
@@ -61,7 +63,7 @@ def quicklooks(
             continue
         with opened(store, path) as product:
             for name, data in maps(product, entry, system, lead_days, sea_of(entry, system)):
-                yield store.write_bytes(f"{prefix}/quicklooks/{name}", data)
+                yield store.write_bytes(f"{prefix}/{FOLDER}/{name}", data)
 
 
 def maps(

@@ -179,6 +179,18 @@ def test_a_forecast_can_be_published_without_a_stage_that_will_not_be_done(here:
     assert not any(item.path.startswith("quicklooks") for item in manifest.objects)
 
 
+def test_what_an_operator_leaves_out_may_have_been_begun(here: Here, forks: Forks, folder_store: Store) -> None:
+    """A picture of the run that was killed is not in the way of the forecast that has none."""
+    assert forks.run(FIRST, folder_store, "quicklooks: between two pictures").finish().code == -signal.SIGKILL
+    assert folder_store.objects(f"{CYCLE.revision_prefix(1)}/quicklooks") != []
+    decided = here("set-complete", FIRST, *options(folder_store), "--stage", "quicklooks", "--reason", "no time")
+    assert decided.code == 0, decided.err
+    answer = here.run(FIRST, folder_store)
+    assert answer.code == 0, answer.err
+    assert publish.published(folder_store, CYCLE) == 1
+    assert folder_store.objects(f"{CYCLE.revision_prefix(1)}/quicklooks") == []
+
+
 def test_a_failure_stands_in_the_journal_and_in_the_stages(here: Here, folder_store: Store, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()

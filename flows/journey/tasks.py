@@ -72,6 +72,7 @@ def forecast_days(run: Run, initial: Mark, left_out: Mapping[str, str]) -> Mark:
 def draw_quicklooks(run: Run, written: Mark) -> Mark:
     """A picture of each variable at some lead days, beside the products."""
     if stages.without(run, "quicklooks"):
+        run.opened.delete(f"{run.start.revision_prefix(run.revision)}/{report.FOLDER}")  # of a run that began them
         return Mark(stage="quicklooks", inputs_digest=written.outputs_digest, outputs=())
     return stages.once(run, "quicklooks", [written.outputs_digest], lambda _: report.quicklooks(
         run.opened, run.of, run.start, run.revision))  # fmt: skip
