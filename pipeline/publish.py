@@ -261,8 +261,9 @@ def _put_manifest(edition: Edition, manifest: Manifest) -> Manifest:
     there = read_manifest(edition.store, edition.cycle, edition.facts.revision)
     if there is None or there.objects != manifest.objects:
         raise _failed(
-            f"to publish {edition.prefix}", "another run's manifest there, over other objects", edition.store.uri
-        )
+            f"to publish {edition.prefix}", "another run's manifest there, over other objects", edition.store.uri,
+            "goms run DATE",
+        )  # fmt: skip
     return there
 
 
@@ -270,5 +271,7 @@ def _manifest_path(edition: Edition) -> str:
     return f"{edition.prefix}/{MANIFEST}"
 
 
-def _failed(needed: str, found: str, where: str) -> CheckFailed:
-    return CheckFailed(needed, found=found, where=where, action="nothing was published; run the cycle again")
+def _failed(needed: str, found: str, where: str, again: str = "goms run DATE --from forecast") -> CheckFailed:
+    """``again``: marks know sizes alone, so that a run would take what was altered for what is done."""
+    action = f"nothing was published; run the cycle again: {again}"
+    return CheckFailed(needed, found=found, where=where, action=action)
