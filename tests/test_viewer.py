@@ -225,6 +225,64 @@ def test_products_without_depth_are_shown_too(
     watched.page.close()
 
 
+def test_a_point_stays_chosen_over_a_change_of_product_and_what_is_said_of_it_is_the_new_ones(
+    opened: Watched, site: Site
+) -> None:
+    """Where the new product does not reach, nothing is said of a point."""
+    click(opened, 5, 3)
+    filled(opened, "ocean/to/0/0/5/3")
+    opened.page.get_by_role("radio", name="Waves").click()
+    filled(opened, "waves/swh/0/0/2/2")
+    swh = site.values("waves", "swh")
+    assert exact(opened, "lead") == list(swh[:, 2, 2])
+    assert (readout(opened), exact(opened, "depth")) == (swh[0, 2, 2], [])
+    opened.page.mouse.click(*cell_at(opened, 0, 4, (5, 7)))
+    filled(opened, "waves/swh/0/0/0/4")
+    opened.page.get_by_role("radio", name="Kuroshio").click()
+    expect(opened.page.locator("#point-empty")).to_be_visible()
+    opened.drawn("to/0")
+    assert not opened.page.is_visible("#point-body")
+    assert "point=" not in opened.page.url
+
+
+def test_a_link_to_a_forecast_that_is_gone_shows_the_latest_and_says_so(chromium: BrowserContext, site: Site) -> None:
+    watched = Watched(chromium.new_page())
+    watched.page.goto(f"{site.address}#cycle=20240115T12")
+    watched.drawn("to/0")
+    said = watched.page.locator(".banner.old")
+    expect(said).to_contain_text("Mon, 15 Jan 2024, 12:00 UTC is no longer published. This is the latest.")
+    watched.page.goto("about:blank")
+    watched.page.goto(f"{site.address}#cycle={small.CYCLE.key}")
+    watched.drawn("to/0")
+    assert watched.page.locator(".banner.old").count() == 0
+    watched.page.close()
+
+
+def test_a_button_that_is_let_go_outside_of_the_map_does_not_drag_it(opened: Watched) -> None:
+    opened.page.locator("#map").scroll_into_view_if_needed()
+    opened.page.mouse.move(*cell_at(opened, 9, 7))
+    opened.page.mouse.down()
+    opened.page.mouse.move(1, 1)
+    opened.page.mouse.up()
+    opened.page.click("#zoom-in")
+    found = set()
+    for row in (4, 10):
+        opened.page.mouse.move(*cell_at(opened, row, 7))
+        found.add(readout(opened, "latitude"))
+    assert len(found) == 2, "the pointer reads the map"
+
+
+def test_scores_that_could_not_be_read_are_asked_for_again(chromium: BrowserContext, site: Site) -> None:
+    watched = Watched(chromium.new_page())
+    watched.page.route("**/scores/**", lambda route: route.abort(), times=1)
+    watched.page.goto(site.address)
+    watched.page.wait_for_selector(".banner.failed")
+    for name in ("Sea water practical salinity", "Sea water temperature"):
+        watched.page.get_by_role("radio", name=name).click()
+    expect(watched.page.locator("#skill-words")).to_contain_text("better than persistence")
+    watched.page.close()
+
+
 def test_an_edition_without_series_is_read_from_its_maps_and_says_so(
     chromium: BrowserContext, own_cycle: Store, site: Site
 ) -> None:

@@ -27,7 +27,8 @@ class Page {
   private opened = new Map<string, Promise<Product>>();
   private readonly map: WorldMap;
 
-  constructor(private readonly contents: Contents, private manifest: Manifest, private readonly status: Status | null) {
+  /** `missed`: the cycle that the address asks for, where it is no longer published. */
+  constructor(private readonly contents: Contents, private manifest: Manifest, private readonly status: Status | null, private missed: string | null) {
     this.map = new WorldMap(by<HTMLCanvasElement>("map"), by("map-frame"), contents.land, contents.seam_east, {
       moved: (cell, byKeys) => this.read(cell, byKeys),
       chosen: (cell) => void guarded(() => this.choose(cell)),
@@ -70,25 +71,29 @@ class Page {
     }
     const product = await opening;
     if (turn !== this.asked) return;
-    [this.product, this.name] = [product, name];
+    const asked = (wish.get("point") ?? "").split(",").map(Number);
+    const place = asked.length === 2 && asked.every(Number.isFinite) ? asked : this.place;
+    [this.product, this.name, this.field] = [product, name, null];
     this.map.grid(product.latitude, product.longitude);
-    this.point = null;
+    point.empty();
+    this.point = place && this.covering(place[0], place[1]);
+    this.map.marked = this.point;
+    this.map.cursor = this.point ?? this.map.cursor;
     this.choices();
     const known = Object.keys(this.contents.variables).filter((item) => product.variables.includes(item));
     const variable = wish.get("variable") ?? this.variable;
     const day = wish.has("day") ? Number(wish.get("day")) : this.lead;
     const level = wish.has("depth") ? product.depths.indexOf(Number(wish.get("depth"))) : this.level;
-    banners(this.contents, this.manifest, name);
+    banners(this.contents, this.manifest, name, this.missed);
     const range = by<HTMLInputElement>("day");
     range.max = String(product.times.length - 1);
     await this.go({
       variable: known.includes(variable) ? variable : known[0], level: Math.max(0, level),
       lead: Math.min(product.times.length - 1, Math.max(0, Math.round(day) || 0)),
     });
+    if (product !== this.product) return;
     about(this.contents, this.manifest, product);
     cycles(this.contents, this.status, this.manifest, (edition) => void guarded(() => this.turnTo(edition)));
-    const spot = (wish.get("point") ?? "").split(",").map(Number);
-    if (spot.length === 2 && spot.every(Number.isFinite)) await this.choose(this.nearest(spot[0], spot[1]));
   }
 
   /** Another forecast of the list, with what was chosen. */
@@ -96,9 +101,8 @@ class Page {
     this.stop();
     const manifest = await document_<Manifest>(`cycles/${edition.cycle}/r${edition.revision}/manifest.json`);
     if (manifest === null) throw new Error(`the forecast ${edition.cycle} is no longer published`);
-    this.manifest = manifest;
-    const point = this.point && [this.product.latitude[this.point.row], this.product.longitude[this.point.column]];
-    await this.open(this.name in manifest.products ? this.name : Object.keys(this.offered())[0], new URLSearchParams(point ? { point: point.join(",") } : {}));
+    [this.manifest, this.missed] = [manifest, null];
+    await this.open(this.name in manifest.products ? this.name : Object.keys(this.offered())[0]);
     by("view").scrollIntoView({ behavior: still.matches ? "auto" : "smooth" });
     by("announce").textContent = `The forecast of ${words.day(this.product.times[0])} is shown.`;
   }
@@ -115,15 +119,15 @@ class Page {
     try {
       const [field, start, digits] = await Promise.all([product.field(variable, lead, level), product.field(variable, 0, level), product.digits(variable)]);
       if (turn !== this.asked) return;
-      const other = variable !== this.variable || level !== this.level || deep !== this.deep;
+      const other = this.field === null || variable !== this.variable || level !== this.level || deep !== this.deep;
       [this.variable, this.lead, this.level, this.deep, this.digits, this.field] = [variable, lead, level, deep, digits, field];
       const entry = this.contents.variables[variable];
       if (anew || other) this.colours = scale(entry, start, this.contents.colour_maps[entry.colour_map], deep);
       this.map.paint(field, this.colours!);
       drawn(lead, variable);
       this.say(anew || other);
+      if (this.map.cursor) this.read(this.map.cursor, false);
       if (this.point) void guarded(() => this.fill(this.point!, other));
-      else if (this.map.cursor) this.read(this.map.cursor, false);
       if (anew || other) void guarded(() => skill(this.contents, this.name, variable, () => this.variable === variable));
     } finally {
       clearTimeout(later);
@@ -157,7 +161,7 @@ class Page {
     by("map").setAttribute("aria-label", `Map of ${entry.title}${depth ? `, ${depth}` : ""}, day ${lead}`);
     const old = this.contents.cycles.some((item) => item.cycle > this.manifest.cycle);
     const hash = new URLSearchParams({ ...(old ? { cycle: this.manifest.cycle } : {}), product: this.name, variable: this.variable, ...(this.deep ? { depth: String(product.depths[this.level]) } : {}), day: String(lead),
-      ...(this.point ? { point: `${product.latitude[this.point.row]},${product.longitude[this.point.column]}` } : {}) });
+      ...(this.place ? { point: this.place.join(",") } : {}) });
     if (!this.playing) history.replaceState(null, "", `#${hash}`);
     if (!anew) return;
     const { colours } = this, bar = by("bar");
@@ -204,10 +208,20 @@ class Page {
     fill("variables", entries.map(([name, entry]) => [name, brief(entry.title), entry.title]), (name) => { this.stop(); void guarded(() => this.go({ variable: name })); });
   }
 
-  private nearest(latitude: number, longitude: number): Cell {
-    const closest = (axis: Float64Array, far: (at: number) => number) => axis.reduce((best, at, index) => (far(at) < far(axis[best]) ? index : best), 0);
-    return { row: closest(this.product.latitude, (at) => Math.abs(at - latitude)),
-             column: closest(this.product.longitude, (at) => Math.abs(((at - longitude + 540) % 360 + 360) % 360 - 180)) };
+  /** Latitude and longitude of the chosen point. */
+  private get place(): number[] | null {
+    return this.point && [this.product.latitude[this.point.row], this.product.longitude[this.point.column]];
+  }
+
+  /** The product's cell around a place; `null` where the place is outside of it. */
+  private covering(latitude: number, longitude: number): Cell | null {
+    const within = (axis: Float64Array, far: (at: number) => number) => {
+      const best = axis.reduce((best, at, index) => (far(at) < far(axis[best]) ? index : best), 0);
+      return far(axis[best]) <= 0.501 * Math.abs(axis[1] - axis[0]) ? best : null;
+    };
+    const row = within(this.product.latitude, (at) => Math.abs(at - latitude));
+    const column = within(this.product.longitude, (at) => Math.abs(((at - longitude + 540) % 360 + 360) % 360 - 180));
+    return row === null || column === null ? null : { row, column };
   }
 
   /** The value under the crosshair or the pointer. */
@@ -235,13 +249,17 @@ class Page {
 
   /** The series and the profile at the point; `anew`: not only another day. */
   private async fill(cell: Cell, anew: boolean): Promise<void> {
+    const { product, variable, level, lead, deep, digits, field } = this;
+    if (!field) return; // of a product that was just opened: when it is drawn, its point is filled
     const turn = anew ? ++this.askedPoint : this.askedPoint;
-    const { product, variable, level, lead, deep, digits } = this;
-    const spot = { product, variable, level, lead, deep, digits, cell, field: this.field!, entry: this.contents.variables[variable] };
+    const spot = { product, variable, level, lead, deep, digits, cell, field, entry: this.contents.variables[variable] };
     const current = () => turn === this.askedPoint && product === this.product && variable === this.variable && level === this.level;
     if (!point.begin(spot)) return;
     const running = this.playing > 0; // its days go by: the profile stays that of the day it names
-    const found = await point.read(spot, deep && !running, current);
+    const found = await point.read(spot, deep && !running, current).catch((error: unknown) => {
+      if (current()) point.clear();
+      throw error;
+    });
     if (!current() || lead !== this.lead) return;
     const said = point.show(spot, found, !running);
     if (running) return;
@@ -327,7 +345,8 @@ void guarded(async () => {
   if (known === null || latest === null) throw new Error("nothing is published here yet");
   const wished = new URLSearchParams(location.hash.slice(1)).get("cycle");
   const edition = known.cycles.find((item) => item.cycle === wished) ?? latest;
+  const missed = wished && wished !== edition.cycle ? wished : null;
   const manifest = await document_<Manifest>(`cycles/${edition.cycle}/r${edition.revision}/manifest.json`);
   if (manifest === null) throw new Error(`the forecast ${edition.cycle} r${edition.revision} is not there`);
-  await new Page(known, manifest, status).begin();
+  await new Page(known, manifest, status, missed).begin();
 });

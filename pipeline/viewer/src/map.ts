@@ -235,6 +235,7 @@ export class WorldMap {
   }
 
   private move(event: PointerEvent): void {
+    if (event.buttons === 0) this.pointers.delete(event.pointerId); // let go outside of the map
     const last = this.pointers.get(event.pointerId);
     if (last && (this.zoom > 1 || this.pointers.size > 1)) {
       const { width, height } = this.size;

@@ -13,9 +13,11 @@ export function element(name: string, className = "", ...inside: (string | Node)
   return made;
 }
 
-/** What must be known before the forecast is used. */
-export function banners(contents: Contents, manifest: Manifest, product: string): void {
+/** What must be known before the forecast is used; `missed`: the cycle that was asked for in its place. */
+export function banners(contents: Contents, manifest: Manifest, product: string, missed: string | null): void {
   const made: HTMLElement[] = [];
+  if (missed !== null)
+    made.push(element("div", "banner old", element("strong", "", `The forecast of ${start(missed)} is no longer published.`), " This is the latest."));
   if (!manifest.real_ocean)
     made.push(element("div", "banner twin", element("strong", "", "Synthetic twin: not the real ocean."), " An ocean that the service makes itself, to be rehearsed on."));
   const reasons = manifest.products[product]?.degraded_reasons ?? [];
@@ -28,6 +30,12 @@ export function banners(contents: Contents, manifest: Manifest, product: string)
   if (newer)
     made.push(element("div", "banner old", element("strong", "", "An earlier forecast."), " A newer one is in the list below."));
   by("banners").replaceChildren(...made);
+}
+
+/** When the cycle of this key starts, in words; a key that is none as it is. */
+function start(key: string): string {
+  const when = new Date(key.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)$/, "$1-$2-$3T$4:00Z"));
+  return Number.isNaN(when.getTime()) ? key : moment(when);
 }
 
 /** Model, forcing, inputs and their ages, publisher, and where the data lie. */
@@ -114,8 +122,10 @@ const scored = new Map<string, Promise<Row[]>>();
 
 function rowsOf(edition: Edition, product: string): Promise<Row[]> {
   const path = `scores/${edition.cycle}/r${edition.revision}/${product}.json`;
-  if (!scored.has(path)) scored.set(path, document_<{ rows: Row[] }>(path).then((found) => found?.rows ?? []));
-  return scored.get(path)!;
+  const asked = scored.get(path) ?? document_<{ rows: Row[] }>(path).then((found) => found?.rows ?? []);
+  scored.set(path, asked);
+  asked.catch(() => scored.delete(path));
+  return asked;
 }
 
 /** Scores of one variable by lead day beside persistence: the mean square of every scored forecast, its root. */

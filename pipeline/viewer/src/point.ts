@@ -17,6 +17,22 @@ const index = ({ cell, product }: Pick<Spot, "cell" | "product">) => cell.row * 
 const unitOf = (spot: Spot) => words.units(spot.entry);
 const depthOf = (spot: Spot) => (spot.deep ? `, ${words.depth(spot.product.depths[spot.level])}` : "");
 
+/** Says nothing of any place: none is chosen, or what was said is not of what is on the map. */
+export function empty(): void {
+  by("point-empty").hidden = false;
+  by("point-body").hidden = true;
+  by("point-title").textContent = "At a point";
+  by("point").dataset.ready = "";
+  clear();
+}
+
+/** Takes days, depths and tables away. */
+export function clear(): void {
+  for (const id of ["series", "profile", "tables"]) by(id).replaceChildren();
+  by("profile-part").hidden = true;
+  by("point-layout").textContent = by("point-progress").textContent = "";
+}
+
 /** Says where it is and what the map has there; `false` where that is nothing. */
 export function begin(spot: Spot): boolean {
   const { product, cell, entry, digits } = spot, value = here(spot), sea = !Number.isNaN(value);
@@ -27,9 +43,7 @@ export function begin(spot: Spot): boolean {
   by("series-title").hidden = by("point-more").hidden = !sea;
   by("point").dataset.ready = sea ? "" : "land";
   if (sea) return true;
-  for (const id of ["series", "profile", "tables"]) by(id).replaceChildren();
-  by("profile-part").hidden = true;
-  by("point-layout").textContent = "";
+  clear();
   by("point-progress").textContent = spot.deep && spot.level ? "No sea at this depth here." : "No sea here, or none that this product covers.";
   return false;
 }
