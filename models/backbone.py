@@ -49,6 +49,14 @@ class Architecture(BaseModel):
     mixing: Mixing = "sequence"
 
     @model_validator(mode="after")
+    def _whole_blocks(self) -> Self:
+        waves = 4 if self.mixing == "sequence" else 2  # sines and cosines, of rows and columns or of rows alone
+        for name, dim in (("encoder_dim", self.encoder_dim), ("decoder_dim", self.decoder_dim)):
+            if dim % self.blocks or dim % waves:
+                raise ValueError(f"{name} {dim} is not a multiple of blocks, {self.blocks}, and of {waves}")
+        return self
+
+    @model_validator(mode="after")
     def _whole_patches(self) -> Self:
         if self.rows % self.patch or self.columns % self.patch:
             raise ValueError(f"{self.rows} x {self.columns} cells do not divide into patches of {self.patch}")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Until = Annotated[float, Field(ge=0, le=1)]
+"""A fraction of a stage."""
+Masked = Annotated[float, Field(ge=0, lt=1)]
+"""A share of tokens: one is left to see."""
+Days = Annotated[int, Field(ge=1)]
+"""So many days in a row."""
 
 
 class Recipe(BaseModel):
@@ -32,16 +39,16 @@ class Recipe(BaseModel):
     the weather to come; the system's unless given.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
     batch: int = Field(default=1, gt=0)
     pretraining_steps: int = Field(ge=0)
     pretraining_rate: float = Field(default=1e-3, gt=0)
-    mask_schedule: tuple[tuple[float, float], ...] = ((1.0, 0.0),)
+    mask_schedule: tuple[tuple[Until, Masked], ...] = ((1.0, 0.0),)
     tuning_steps: int = Field(ge=0)
     tuning_rate: float = Field(default=1e-4, gt=0)
-    rollout_schedule: tuple[tuple[float, int], ...] = Field(default=((1.0, 2),), min_length=1)
+    rollout_schedule: tuple[tuple[Until, Days], ...] = Field(default=((1.0, 2),), min_length=1)
     relative_tuning: bool = True
     tuning_lead: int = Field(default=10, ge=1)
     head_lead: int = Field(default=30, ge=1)

@@ -47,7 +47,7 @@ def train(
         "--set", metavar="NAME=VALUE", help="Another value of the recipe or the architecture.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
     every: Annotated[int, typer.Option(min=1, help="Steps between two states that a killed run goes on from.")] = 200,
-    seed: Annotated[int, typer.Option(help="Of the weights and of the order of days.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the weights and of the order of days.")] = 0,
     trust_archive: Annotated[bool, typer.Option(
         "--trust-archive", help="Train without comparing the archive's days with their digests first.")] = False,
     debug: Debug = False,

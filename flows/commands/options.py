@@ -14,5 +14,5 @@ Inputs = Annotated[
 StoreUri = Annotated[
     str | None, typer.Option("--store", help="Folder or s3://bucket/prefix; else GOMS_STORE.", metavar="WHERE")
 ]
-Seed = Annotated[int, typer.Option(help="The twin ocean's seed.")]
+Seed = Annotated[int, typer.Option(min=0, help="The twin ocean's seed.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's own messages.")]

@@ -167,10 +167,13 @@ def recipe_of(asked: Asked) -> Recipe:
     try:
         return Recipe.model_validate_json(json.dumps({**options, "seed": asked.seed}))
     except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         known = ", ".join(sorted({*Recipe.model_fields, *Architecture.model_fields}))
-        raise UsageError("options of the recipe as name=value", found=found, where="--set",
+        raise UsageError("options of the recipe as name=value", found=_problems(error), where="--set",
                          action=f"one of {known}") from error  # fmt: skip
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}".removeprefix(": ") for one in error.errors())
 
 
 def changes(asked: Asked) -> dict[str, Any]:
@@ -251,9 +254,9 @@ def fitted(asked: Asked, contract: Contract) -> Architecture:
     try:
         return Architecture.model_validate({**PRESETS[asked.preset][0].model_dump(), **sizes, **changed})
     except ValidationError as error:
-        found = error.errors()[0]["msg"]
-        raise UsageError(f"a preset for the grid {grid.shape} of system {contract.system}", found=found,
-                         where="--preset", action=f"one of {', '.join(PRESETS)} that fits") from error  # fmt: skip
+        raise UsageError(f"an architecture for the grid {grid.shape} of system {contract.system}",
+                         found=_problems(error), where="--preset and --set",
+                         action=f"one of {', '.join(PRESETS)} that fits, or other options") from error  # fmt: skip
 
 
 def _about(days: TrainingArchive, asked: Asked, recipe: Recipe) -> About:
