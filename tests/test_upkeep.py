@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from journeys import Here
 from small_goms import SMALL_SEA
 
 from flows import clock
+from flows.progress import PROGRESS, Progress
 from flows.service import upkeep
 from pipeline import publish, systems
 from pipeline.cycle import cycle
 from pipeline.objects.slab_cache import SlabCache
+from pipeline.operations import pins, retention
 from pipeline.record.latest import latest
 from pipeline.store import Store
 from pipeline.systems import Retention
@@ -78,6 +81,25 @@ def test_the_flow_does_the_same_and_says_so(sea: Here, two_days: Store) -> None:
     assert "needed a whole Latest" in str(failed.message)
 
 
+def test_the_flow_counts_what_it_removed_and_not_what_it_planned(
+    sea: Here, two_days: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody pins the only forecast that was to go, after the plan was made."""
+    from flows.service.housekeeping import housekeeping
+
+    plan = retention.plan
+
+    def then_pinned(store: Store, *asked: Any) -> retention.Plan:
+        made = plan(store, *asked)
+        pins.pin(store, FIRST, pins.Pin(who="ann", when=clock.now(), why="the storm's case study"))
+        return made
+
+    monkeypatch.setattr(retention, "plan", then_pinned)
+    state = housekeeping(two_days.uri, return_state=True)
+    assert str(state.message) == "0 removed, 0 B freed"
+    assert publish.published(two_days, FIRST) == 1
+
+
 def test_a_pinned_forecast_is_kept_and_said(sea: Here, two_days: Store) -> None:
     where = ("--system", "small-sea", "--store", two_days.uri)
     assert sea("pin", "2023-01-01", "--reason", "the storm's case study", *where).code == 0
@@ -102,10 +124,19 @@ def test_storage_is_told_to_the_byte(sea: Here, two_days: Store) -> None:
 
 
 def test_scratch_and_logs_of_long_ago_are_swept(sea: Here, tmp_path: Path) -> None:
-    moment, scratch = clock.now(), tmp_path / "scratch"
+    scratch = tmp_path / "scratch"
     ages = {"small-sea/20230101T00/a": 5, "small-sea/20230102T00/a": 3, "logs/small-sea/20230101T00.jsonl": 401,
             "logs/small-sea/20230102T00.jsonl": 399, "prefect/empty.db": 999,
             "archive/20220101-a1b2/native.nc": 5, "archive/20220102-c3d4/native.nc": 1}  # fmt: skip
+    moment = touch(scratch, ages)
+    swept = {path.relative_to(scratch).as_posix() for path in upkeep.sweep(scratch, systems.SYSTEMS[0], moment)}
+    assert swept == {"small-sea/20230101T00", "logs/small-sea/20230101T00.jsonl", "archive/20220101-a1b2"}
+    assert (scratch / "prefect/empty.db").exists()
+
+
+def touch(scratch: Path, ages: dict[str, float]) -> datetime:
+    """Files in the scratch folder, they and their folders so many days old; gives the moment that is from."""
+    moment = clock.now()
     for name, days in ages.items():
         path = scratch / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,9 +144,59 @@ def test_scratch_and_logs_of_long_ago_are_swept(sea: Here, tmp_path: Path) -> No
         when = (moment - timedelta(days=days)).timestamp()
         for touched in (path, path.parent):
             os.utime(touched, (when, when))
+    return moment
+
+
+def test_of_folders_that_are_always_in_use_goes_what_is_old_in_them(sea: Here, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    moment = touch(scratch, {
+        "small-sea/scores/twin/ocean_20230101/a.nc": 5, "small-sea/scores/twin/ocean_20230105/a.nc": 1,
+        "small-sea/scores/cache/slabs/20230101/abc": 5, "small-sea/20230105T00/inputs/old": 5,
+        "small-sea/20230105T00/young": 1, "climatology/twin/old/a.nc": 5, "climatology/twin/young/a.nc": 1,
+        "prefect/run-killed/prefect.db": 5, "prefect/run-alive/prefect.db": 1, "prefect/storage/x": 9,
+    })  # fmt: skip
     swept = {path.relative_to(scratch).as_posix() for path in upkeep.sweep(scratch, systems.SYSTEMS[0], moment)}
-    assert swept == {"small-sea/20230101T00", "logs/small-sea/20230101T00.jsonl", "archive/20220101-a1b2"}
-    assert (scratch / "prefect/empty.db").exists()
+    assert swept == {"small-sea/scores/twin/ocean_20230101", "small-sea/scores/cache", "climatology/twin/old",
+                     "prefect/run-killed"}  # fmt: skip
+    assert (scratch / "small-sea/20230105T00/inputs/old").exists(), "a run may need it"
+    assert (scratch / "small-sea/scores/twin/ocean_20230105/a.nc").exists()
+
+
+def test_what_cannot_be_swept_breaks_nothing_off(
+    sea: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A link to nothing is a file; a file that its writer renames meanwhile is young; what is refused is said."""
+    scratch = tmp_path / "scratch"
+    folder = scratch / "small-sea"
+    moment = touch(scratch, {f"small-sea/{name}/a": 5 for name in ("busy", "link", "refused", "then")})
+    link, busy, when = folder / "link" / "to", folder / "busy", (moment - timedelta(days=5)).timestamp()
+    link.symlink_to("nothing")
+    os.utime(link, (when, when), follow_symlinks=False)
+    os.utime(link.parent, (when, when))
+    rglob, rmtree = Path.rglob, shutil.rmtree
+
+    def renamed(path: Path, names: str) -> Iterator[Path]:
+        for found in rglob(path, names):
+            if found == busy / "a":
+                found.rename(busy / "b")
+            yield found
+
+    def refused(path: Path) -> None:
+        if path.name == "refused":
+            raise PermissionError(13, "Permission denied", str(path))
+        rmtree(path)
+
+    PROGRESS.set(Progress())
+    monkeypatch.setattr(Path, "rglob", renamed)
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    assert {path.name for path in upkeep.sweep(scratch, systems.SYSTEMS[0], moment)} == {"link", "then"}
+    assert (busy / "b").exists()
+    assert f"left in the scratch folder: [Errno 13] Permission denied: '{folder / 'refused'}'" in told(capsys)
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was said, its lines joined."""
+    return capsys.readouterr().err.replace("\n", "")
 
 
 def test_housekeeping_removes_slabs_of_long_ago_and_nobody_takes_the_cache_for_a_system(

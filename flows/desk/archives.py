@@ -12,6 +12,7 @@ from flows.journey import sensing
 from flows.journey.stages import Run
 from flows.progress import progress
 from flows.screen import wide
+from flows.service.upkeep import CLIMATOLOGY
 from pipeline import systems
 from pipeline.earth import monthly_means
 from pipeline.errors import UsageError
@@ -49,7 +50,7 @@ def climatology(
         raise UsageError("waves or biogeochemistry", found=repr(kind), where="--kind", action="choose one of them")
     of = Kind(kind)
     first, last = (clock.cycle_of(entry, day).start.date() for day in span)
-    scratch = settings.scratch / "climatology"
+    scratch = settings.scratch / CLIMATOLOGY
     scratch.mkdir(parents=True, exist_ok=True)
     take = monthly_means.taker(entry, of, inputs=inputs or settings.inputs, scratch=scratch, seed=seed,
                                archives=settings.archives)  # fmt: skip

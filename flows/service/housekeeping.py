@@ -30,6 +30,6 @@ def housekeeping(store: str | None = None, apply: bool = True) -> State[Any]:
         slabs = upkeep.tend_cache(opened, apply=apply)
     except GomsError as error:
         return Failed(message=str(error))
-    freed = slabs + sum(item.plan.freed_bytes for item in tended)
-    things = sum(len(item.plan.removals) for item in tended)
+    freed = slabs + sum((item.done or item.plan).freed_bytes for item in tended)
+    things = sum(len(item.done.removed if item.done else item.plan.removals) for item in tended)
     return Completed(message=f"{things} {'removed' if apply else 'to be removed'}, {readable(freed)} freed")

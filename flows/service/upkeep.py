@@ -31,8 +31,11 @@ from pipeline.systems import System
 
 LARGEST = 5
 """Cycles that the storage report names."""
-LOGS, ARCHIVE = "logs", "archive"
-"""Folder of the scratch folder where each cycle's log lines are."""
+LOGS, ARCHIVE, CLIMATOLOGY, DATABASES = "logs", "archive", "climatology", "prefect"
+"""Folders of the scratch folder: each cycle's log lines, what archives and monthly means are made from, and the
+databases of commands that bring their own Prefect, a folder ``run-...`` each, which one that is killed leaves."""
+SCORES = "scores"
+"""Folder of a system's scratch folder: what verification measures by. Something comes into it every day."""
 
 
 class Tended(NamedTuple):
@@ -54,7 +57,7 @@ def tend(entry: System, store: Store, *, apply: bool) -> Tended:
     view.refresh(store, entry, left_out(f"the page of {entry.name}"))
     swept = tuple(sweep(settings.scratch, entry, moment))
     progress().say(
-        f"housekeeping of {entry.name}: {len(done.removed)} removed, {readable(plan.freed_bytes)} freed, "
+        f"housekeeping of {entry.name}: {len(done.removed)} removed, {readable(done.freed_bytes)} freed, "
         f"{len(plan.kept) + len(done.kept)} kept, {len(swept)} files or folders of scratch removed"
     )
     return Tended(plan, done, swept)
@@ -92,12 +95,17 @@ def tend_cache(store: Store, *, apply: bool) -> int:
 
 
 def sweep(scratch: Path, entry: System, moment: datetime) -> Iterator[Path]:
-    """Remove what runs and archives left in the scratch folder, and a system's logs when its journals have gone too."""
-    policy = entry.retention
-    logs = scratch / LOGS / entry.name
+    """Remove what commands left in the scratch folder, and a system's logs when its journals have gone too.
+
+    A cycle's folder goes whole; of those that are always in use goes what is old in them.
+    """
+    abandoned = moment - timedelta(hours=entry.retention.abandoned_hours)
     for folder in (scratch / entry.name, scratch / ARCHIVE):
-        yield from _older(folder, moment - timedelta(hours=policy.abandoned_hours))
-    yield from _older(logs, moment - timedelta(days=policy.records_days))
+        yield from _older(folder, abandoned)
+    for folder in (scratch / entry.name / SCORES, scratch / CLIMATOLOGY):
+        yield from _older(folder, abandoned, inside=True)
+    yield from _older(scratch / DATABASES, abandoned, "run-*")
+    yield from _older(scratch / LOGS / entry.name, moment - timedelta(days=entry.retention.records_days))
 
 
 def wanted_systems(system: str | None) -> tuple[System, ...]:
@@ -105,14 +113,31 @@ def wanted_systems(system: str | None) -> tuple[System, ...]:
     return (systems.system(system),) if system else systems.SYSTEMS
 
 
-def _older(folder: Path, before: datetime) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if max(item.stat().st_mtime for item in (path, *path.rglob("*"))) < before.timestamp():
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-            yield path
+def _older(folder: Path, before: datetime, names: str = "*", *, inside: bool = False) -> Iterator[Path]:
+    """Remove what nothing was written to since; ``inside``: also what is so in a folder that is not."""
+    for path in sorted(folder.glob(names)):
+        try:
+            if _newest(path) < before.timestamp():
+                _remove(path)
+                yield path
+            elif inside and path.is_dir():
+                yield from _older(path, before, inside=True)
+        except FileNotFoundError:
+            continue  # somebody else is at it: it is young
+        except OSError as error:
+            progress().say(f"[yellow]left in the scratch folder[/]: {escape(str(error))}")
+
+
+def _newest(path: Path) -> float:
+    """When something was last written to a file, or to a folder or anything in it."""
+    return max(item.lstat().st_mtime for item in (path, *path.rglob("*")))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def housekeeping(system: str | None, store: str | None, *, apply: bool) -> None:
@@ -148,7 +173,7 @@ def plan_table(plan: Plan, done: Done | None) -> Table:
         name = item.paths[0] if not item.cycle else _named(item)
         table.add_row(name, item.what.value, escape(item.why), str(item.objects), readable(item.size_bytes))
     table.add_section()
-    freed = sum(item.size_bytes for item in shown if item.what not in retention.SIGHTS)
+    freed = plan.freed_bytes if done is None else done.freed_bytes
     table.add_row("", f"{len(shown)} in all", f"{len(plan.kept)} kept", "", readable(freed))
     return table
 

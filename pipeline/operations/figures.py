@@ -244,8 +244,10 @@ def _skill(store: Store, system: System) -> Iterator[Sample]:
     keys = [name for name in store.folders(f"{system.name}/scores") if is_key(name)]
     for key in reversed(keys[-SCORED_CYCLES:]):
         for table in _tables(store, from_key(system.name, key)):
-            damaged += table is None
-            for row in table.rows if table else ():
+            if table is None:
+                damaged += 1
+                continue
+            for row in table.rows:
                 place = (table.product, row.variable, row.lead_day)
                 if place not in said:
                     said.add(place)

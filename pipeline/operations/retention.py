@@ -9,7 +9,7 @@ steps as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -74,6 +74,11 @@ class Kept(NamedTuple):
     why: str
 
 
+def _freed(removals: Iterable[Removal]) -> int:
+    """Bytes that are free by removals: what only leaves readers' sight lies there for a while more."""
+    return sum(item.size_bytes for item in removals if item.what not in SIGHTS)
+
+
 class Plan(NamedTuple):
     """What housekeeping would do to a system's past."""
 
@@ -84,8 +89,8 @@ class Plan(NamedTuple):
 
     @property
     def freed_bytes(self) -> int:
-        """Bytes that are free once the plan is done: what only leaves readers' sight lies there for a while more."""
-        return sum(item.size_bytes for item in self.removals if item.what not in SIGHTS)
+        """Bytes that are free once the plan is done."""
+        return _freed(self.removals)
 
 
 class Done(NamedTuple):
@@ -93,6 +98,11 @@ class Done(NamedTuple):
 
     removed: tuple[Removal, ...]
     kept: tuple[Kept, ...]
+
+    @property
+    def freed_bytes(self) -> int:
+        """Bytes that are free by it."""
+        return _freed(self.removed)
 
 
 Hold = Callable[[Owned], AbstractContextManager[Store]]
