@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.addresses import from_anywhere
-from pipeline.errors import StoreError, UsageError
+from pipeline.errors import CheckFailed, StoreError, UsageError
 from pipeline.objects.bucket import Bucket, Place
 from pipeline.objects.folder import Folder
 from pipeline.settings import Settings
@@ -192,12 +192,12 @@ def record(path: str, data: bytes) -> ObjectRecord:
 
 
 def parsed(model: type[Model], data: bytes, where: str) -> Model:
-    """The document of this model in an object's bytes; ``StoreError`` where they are not one."""
+    """The document of this model in an object's bytes; ``CheckFailed`` where they are not one."""
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
-        raise StoreError(
+        raise CheckFailed(
             f"a whole {model.__name__}", found=f"{error.error_count()} faults, first: {first['msg']} {first['loc']}",
             where=where, action="restore the object from a copy, or delete it if nothing depends on it",
         ) from error  # fmt: skip

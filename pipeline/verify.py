@@ -10,6 +10,7 @@ days whose truth is not there yet are left out, and ``unverified`` names them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -17,9 +18,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline import channels
+from pipeline import channels, products
 from pipeline.channels import Channel
-from pipeline.errors import ForecastRefused, InputUnavailable
+from pipeline.errors import CheckFailed, ForecastRefused, InputUnavailable
 from pipeline.forecast import bicubic
 from pipeline.grids import Grid
 from pipeline.output_gate import channels_of
@@ -104,7 +105,9 @@ def compared(
 ) -> Iterator[Compared]:
     """Yield each lead day whose truth is there; the others are added to ``unverified``."""
     wanted, positions = channels_of(entry.state, system), positions_of(product)
-    persisted = _stack(product.isel(time=positions[0]), wanted, system)
+    where = str(product.attrs.get("id", entry.name))
+    with as_published(entry.name, where):
+        persisted = _stack(product.isel(time=positions[0]), wanted, system)
     began: Field | None = None
     for lead in sorted(positions) if lead_days is None else lead_days:
         if lead_days is None and lead == 0:
@@ -119,15 +122,30 @@ def compared(
         usual = _stack(normal(entry, when), wanted, system)
         if began is None:
             began = _stack(normal(entry, utc(product["time"].values[positions[0]])), wanted, system)
+        with as_published(entry.name, where):
+            forecast = _stack(product.isel(time=positions[lead]), wanted, system)
         fields = {
-            "forecast": _stack(product.isel(time=positions[lead]), wanted, system),
+            "forecast": forecast,
             "persistence": persisted,
             "damped": _damped(persisted, began, usual, lead, wanted),
             "climatology": usual,
         }
         if coarse is not None:
-            fields["bicubic"] = _interpolated(coarse, lead, wanted, system.grid, system.product_grid(entry))
+            with as_published(products.OCEAN.name, where):
+                fields["bicubic"] = _interpolated(coarse, lead, wanted, system.grid, system.product_grid(entry))
         yield Compared(lead, instant, fields, happened, usual)
+
+
+@contextmanager
+def as_published(name: str, where: str) -> Iterator[None]:
+    """What Zarr and its codecs say of damaged objects of a product, as ``CheckFailed``."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError) as trouble:
+        raise CheckFailed(
+            f"the product {name} as it was published", found=f"{type(trouble).__name__}: {trouble}",
+            where=where, action="see what is wrong with the edition: goms check",
+        ) from trouble  # fmt: skip
 
 
 def _damped(start: Field, then: Field, now: Field, lead: int, wanted: tuple[Channel, ...]) -> Field:

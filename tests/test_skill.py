@@ -7,6 +7,7 @@ import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 import small_goms
@@ -210,6 +211,34 @@ def test_every_lead_day_that_has_an_analysis_is_scored_once(here: Here, first_da
     assert verified(first_day, four_days).startswith("0 forecasts scored")
     assert {path: first_day.read_bytes(path) for path, _ in first_day.objects("small-sea/scores")} == bytes_of
     assert skill.read(first_day, "small-sea").products["ocean"].cycles == 1
+
+
+def test_one_refused_analysis_and_one_damaged_edition_keep_nothing_else_from_being_scored(
+    here: Here, both_days: tuple[Store, Store], four_days: Path, tmp_path: Path
+) -> None:
+    """A day without one temperature; one forecast's waves damaged on lead day 2 (valid on the fourth)."""
+    from flows.service import scheduled
+
+    shutil.copytree(both_days[1].address(""), tmp_path / "store")
+    store, page = Store(tmp_path / "store"), "small-sea/view/index.html"
+    shutil.copytree(four_days, tmp_path / "inputs")
+    with netCDF4.Dataset(tmp_path / "inputs" / "hycom.nc", "a") as file:
+        file["water_temp"][2] = np.ma.masked
+    store.write_bytes("small-sea/cycles/20230102T00/r1/waves.zarr/swh/c/2/0/0", b"rubbish")
+    store.delete("small-sea/view")
+    state = scheduled.verification(
+        system="small-sea", leads=[1, 2, 3], inputs=str(tmp_path / "inputs"), store=store.uri, return_state=True
+    )  # fmt: skip
+    assert state.is_failed()
+    assert state.message.startswith("2 forecasts scored, 1 wait for their truth; refused: ")
+    for words in ("ocean of 2023-01-03 is refused: needed", "waves of the forecast of 20230102T00 is refused: needed"):
+        assert state.message.count(words) == 1
+    assert set(rows(store, "ocean")) == {1, 3}
+    assert set(rows(store, "waves")) == {1, 2, 3}
+    board = Board(store, small_goms.SMALL_SEA, products.WAVES)
+    assert {f"{day:%d}": set(board.revisions(day)) for day in board.days} == {"02": {1}, "03": {2, 1}, "04": {3}}
+    assert store.exists(page)
+    assert set(skill.read(store, "small-sea").products) == {"ocean", "waves"}
 
 
 def test_where_another_verification_is_at_it_both_ways_say_who(

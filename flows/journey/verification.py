@@ -27,11 +27,15 @@ PATIENCE_SECONDS, ASKED_AGAIN_SECONDS = 20.0, 0.5
 
 
 class Scored(NamedTuple):
-    """One product's table of scores, or why there is none (yet)."""
+    """One product's table of scores, or why there is none (yet).
+
+    ``refused``: the analysis or the edition is there and is not what it says it is, which no waiting mends.
+    """
 
     product: str
     rows: tuple[Row, ...]
     reason: str | None = None
+    refused: bool = False
 
 
 @flow(name="verification", flow_run_name="verify {run.system} {run.cycle}", validate_parameters=False)

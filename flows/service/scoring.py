@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 from rich.markup import escape
 
 from flows import clock
@@ -22,7 +22,7 @@ from flows.progress import progress
 from flows.service import artifacts
 from pipeline import publish, systems, truth, verify
 from pipeline.cycle import Cycle, from_key
-from pipeline.errors import InputUnavailable
+from pipeline.errors import CheckFailed, ForecastRefused, GomsError, InputRefused, InputUnavailable
 from pipeline.products import ProductEntry
 from pipeline.publish import Manifest
 from pipeline.record.shelf import is_key
@@ -36,6 +36,8 @@ from pipeline.truth import Truth
 DRAWN = (1, 5, 10, 20, 30)
 """Lead days whose curves of skill are drawn and whose moments are kept beside the table: the others are in the
 scoreboard alone."""
+NAMED = 3
+"""Refusals that a verification which ends with them says in full: of more, how many."""
 
 
 class Due(NamedTuple):
@@ -57,7 +59,9 @@ class Scoring(NamedTuple):
 def score_all(system: str, leads: tuple[int, ...], inputs: str | None, store: str | None, seed: int) -> State[Any]:
     """Score what is due, newest analysis first; what has no truth yet is said and left for the next day.
 
-    ``leads``: those lead days alone; none: every one. ``CycleHeld`` where another verification of the system goes on.
+    An analysis or an edition that is refused keeps nothing else from being scored; the end is then a failure that
+    names it. ``leads``: those lead days alone; none: every one. ``CycleHeld`` where another verification of the
+    system goes on.
     """
     settings, entry = Settings(), systems.system(system)
     opened = Store(store or settings.store)
@@ -68,7 +72,8 @@ def score_all(system: str, leads: tuple[int, ...], inputs: str | None, store: st
 
 def _score_all(asked: Scoring, leads: tuple[int, ...]) -> State[Any]:
     """The same, by whoever holds the system's scores."""
-    editions = published(asked.store, asked.system.name)
+    refused = list[str]()
+    editions = published(asked.store, asked.system.name, refused)
     found: dict[str, list[Scored]] = {}
     for product in asked.system.products:
         for manifest, scored in score_product(asked, product, editions, leads):
@@ -77,11 +82,20 @@ def _score_all(asked: Scoring, leads: tuple[int, ...]) -> State[Any]:
         if any(item.rows for item in each):
             artifacts.scored(from_key(asked.system.name, key), each)
     counted = sum(any(item.rows for item in each) for each in found.values())
-    waiting = sum(any(item.reason for item in each) for each in found.values())
+    waiting = sum(any(item.reason and not item.refused for item in each) for each in found.values())
     if counted:
         stages.show_page(asked.run)
         skill.refresh(asked.store, asked.system)
-    return Completed(message=f"{counted} forecasts scored, {waiting} wait for their truth")
+    said = f"{counted} forecasts scored, {waiting} wait for their truth"
+    refused += [item.reason for each in found.values() for item in each if item.refused and item.reason]
+    return Failed(message=f"{said}; {_named(refused)}") if refused else Completed(message=said)
+
+
+def _named(refused: Sequence[str]) -> str:
+    """What was refused, each once: the first in full."""
+    each = list(dict.fromkeys(refused))
+    more = f"; and {len(each) - NAMED} more" if len(each) > NAMED else ""
+    return f"refused: {'; '.join(each[:NAMED])}{more}"
 
 
 @task(cache_policy=NO_CACHE, task_run_name="score {product.name}")
@@ -120,13 +134,17 @@ def dues(
     return found
 
 
-def published(store: Store, system: str) -> dict[Cycle, Manifest]:
-    """Every published forecast of a system, by its start."""
+def published(store: Store, system: str, refused: list[str]) -> dict[Cycle, Manifest]:
+    """Every published forecast of a system, by its start; manifests that are damaged are said among ``refused``."""
     found = {}
     for key in filter(is_key, store.folders(f"{system}/cycles")):
         start = from_key(system, key)
         revision = publish.published(store, start)
-        manifest = None if revision is None else publish.read_manifest(store, start, revision)
+        try:
+            manifest = None if revision is None else publish.read_manifest(store, start, revision)
+        except CheckFailed as damage:
+            refused.append(_told(f"the forecast of {start.start:%Y-%m-%d}", "is refused", damage))
+            continue
         if manifest is not None:
             found[start] = manifest
     return found
@@ -144,18 +162,32 @@ def _score_day(
             try:
                 made = scores.score(asked.store, item.manifest, product.name, asked.system, happened,
                                     [item.lead_day], normal=usual)  # fmt: skip
-            except InputUnavailable as absence:
-                progress().say(escape(f"{valid:%Y-%m-%d} {product.name} waits: {absence}"))
-                return [(item.manifest, Scored(product.name, (), str(absence))) for item in due]
+            except (InputUnavailable, InputRefused) as lack:  # of the day: whatever is valid then lacks it
+                refused = isinstance(lack, InputRefused)
+                reason = _told(f"{product.name} of {valid:%Y-%m-%d}", "is refused" if refused else "waits", lack)
+                told += [(each.manifest, Scored(product.name, (), reason, refused)) for each in due[number - 1 :]]
+                break
+            except (CheckFailed, ForecastRefused) as damage:  # of one edition
+                reason = _told(f"{product.name} of the forecast of {item.manifest.cycle}", "is refused", damage)
+                told.append((item.manifest, Scored(product.name, (), reason, refused=True)))
+                continue
             scores.keep_day(asked.store, item.manifest, product.name, asked.system, made, drawn=item.lead_day in DRAWN)
             facts = item.manifest.facts
             who = scoreboard.identity(facts.forecaster, facts.checkpoint_sha256)
             kept.append(scoreboard.Scored(item.lead_day, item.manifest.revision, who, made))
             told.append((item.manifest, Scored(product.name, scores.table(made))))
             advance(number)
-        board.add(valid, kept)
-    progress().done(what, time.monotonic() - begun, 0)
+        if kept:
+            board.add(valid, kept)
+    if kept:
+        progress().done(what, time.monotonic() - begun, 0)
     return told
+
+
+def _told(what: str, how: str, why: GomsError) -> str:
+    """Say why something is not scored, and give it back as one line."""
+    progress().say(escape(words := f"{what} {how}: {why}"))
+    return words
 
 
 def _truth(asked: Scoring) -> Truth:

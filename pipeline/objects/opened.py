@@ -13,12 +13,12 @@ import zarr.abc.store
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 
-from pipeline.errors import StoreError
+from pipeline.errors import CheckFailed
 from pipeline.store import Store
 
 
 def opened(store: Store, path: str, chunks: dict[str, int] | None = None) -> xr.Dataset:
-    """The Zarr store under a path, lazily; ``StoreError`` where something of it is not there.
+    """The Zarr store under a path, lazily; ``CheckFailed`` where something of it is not there.
 
     ``chunks``: those of dask (``{}``: a map of one level at a time); none: without dask.
     """
@@ -46,7 +46,7 @@ class _Door(zarr.abc.store.Store):
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """The bytes asked for; ``StoreError`` for a shard that is not there."""
+        """The bytes asked for; ``CheckFailed`` for a shard that is not there."""
         data = await asyncio.to_thread(self._store.find_part, f"{self._path}/{key}", *_bounds(byte_range))
         if data is None and "c" in key.split("/")[1:]:  # of a scalar the only chunk is its key and no more
             raise _missing(self._store, f"{self._path}/{key}")
@@ -96,8 +96,8 @@ def _bounds(part: ByteRequest | None) -> tuple[int, int | None]:
     return (part.offset if isinstance(part, OffsetByteRequest) else 0), None
 
 
-def _missing(store: Store, path: str) -> StoreError:
-    return StoreError(
+def _missing(store: Store, path: str) -> CheckFailed:
+    return CheckFailed(
         f"the object {path}", found="nothing there", where=f"the store {store.uri}",
         action="restore it from a copy, or make the next revision: goms run DATE --supersede REASON",
     )  # fmt: skip

@@ -22,7 +22,7 @@ from pipeline.publish import Manifest
 from pipeline.store import ObjectRecord, Store
 from pipeline.systems import System
 from pipeline.truth import Truth
-from pipeline.verify import Climatology, Row, summary, verify
+from pipeline.verify import Climatology, Row, as_published, summary, verify
 
 
 def prefix(manifest: Manifest) -> str:
@@ -36,14 +36,16 @@ def score(
 ) -> xr.Dataset:  # fmt: skip
     """Verify one published product at some lead days; ``InputUnavailable`` where none of them has been.
 
-    Lead days the product does not have are left out.
+    ``CheckFailed`` where it is not as it was published any more. Lead days the product does not have are left out.
     """
     entry = products.product(name)
     where = from_key(manifest.system, manifest.cycle).revision_prefix(manifest.revision)
     with ExitStack() as stack:
 
         def published(product: str) -> xr.Dataset:
-            return stack.enter_context(opened(store, f"{where}/{manifest.products[product].path}"))
+            path = f"{where}/{manifest.products[product].path}"
+            with as_published(product, store.address(path)):
+                return stack.enter_context(opened(store, path))
 
         coarse = published(products.OCEAN.name) if entry.surface_only else None
         leads = [lead for lead in lead_days if 0 < lead <= manifest.lead_days]
