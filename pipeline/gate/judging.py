@@ -75,10 +75,11 @@ def _finding(limit: Limit, entry: Variable, found: Measured) -> Finding | None:
 
 
 def _not_done(scene: Scene) -> dict[str, str]:
-    """Checks that had nothing to compare with, and why."""
+    """Checks that had nothing, or less than there should be, to compare with, and why."""
     named = {"yesterday": (scene.yesterday, OF_YESTERDAY), "forecast": (scene.forecast, OF_FORECAST),
              "normal": (scene.normal, {Check.SEASON})}  # fmt: skip
     return {
         str(check): scene.absent.get(name, "nothing to compare with")
-        for name, (beside, checks) in named.items() if beside is None for check in sorted(checks)
+        for name, (beside, checks) in named.items() if beside is None or name in scene.absent
+        for check in sorted(checks)
     }  # fmt: skip

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import NamedTuple
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from pipeline import publish
 from pipeline.cycle import Cycle
@@ -14,14 +17,21 @@ from pipeline.cycle import cycle as cycle_of
 from pipeline.errors import GomsError
 from pipeline.gate.scene import Beside, of_dataset
 from pipeline.objects import staged
+from pipeline.objects.opened import opened
 from pipeline.record import marks
 from pipeline.store import Store
 from pipeline.systems import System
 from pipeline.variables import Kind
 
+TROUBLE = (GomsError, OSError, ValueError, LookupError, RuntimeError)
+"""What is raised by an object that is lost or damaged, or by its decoder."""
+
 
 class Memory(NamedTuple):
-    """Fields of the day before, level by level, or why there are none (by ``yesterday`` and ``forecast``)."""
+    """Fields of the day before, level by level, or why there are none (by ``yesterday`` and ``forecast``).
+
+    ``absent`` is added to when a field that is asked for cannot be read.
+    """
 
     yesterday: Beside | None
     forecast: Beside | None
@@ -39,9 +49,12 @@ def remembered(store: Store, system: System, cycle: Cycle, kind: Kind, stack: Ex
     try:
         product = _product(store, system, before, kind, stack)
         if product is not None:
-            return Memory(of_dataset(product.isel(time=0)), of_dataset(product.isel(time=1)), {})
+            lost = dict[str, str]()
+            days = [_as_far_as_read(product.isel(time=lead), name, day, lost)
+                    for lead, name in enumerate(("yesterday", "forecast"))]  # fmt: skip
+            return Memory(days[0], days[1], lost)
         taken = _staged(store, before, kind)
-    except (GomsError, OSError, ValueError, KeyError) as trouble:
+    except TROUBLE as trouble:
         words = f"{day} cannot be read: {type(trouble).__name__}"
         return Memory(None, None, dict.fromkeys(("yesterday", "forecast"), words))
     absent = {"forecast": f"{day} has published nothing of it"}
@@ -57,8 +70,24 @@ def _product(store: Store, system: System, before: Cycle, kind: Kind, stack: Exi
     if manifest is None or entry is None or entry.name not in manifest.products:
         return None
     where = f"{before.revision_prefix(manifest.revision)}/{manifest.products[entry.name].path}"
-    opened: xr.Dataset = stack.enter_context(xr.open_zarr(store.address(where), chunks=None))
-    return opened
+    return stack.enter_context(opened(store, where))
+
+
+def _as_far_as_read(dataset: xr.Dataset, name: str, day: str, absent: dict[str, str]) -> Beside:
+    """The dataset's fields; one that cannot be read is none, is tried once, and stands in ``absent``."""
+    beside, lost = of_dataset(dataset), list[str]()
+
+    def read(variable: str, number: int) -> NDArray[np.float32] | None:
+        if variable in lost:
+            return None
+        try:
+            return beside(variable, number)
+        except TROUBLE as trouble:
+            lost.append(variable)
+            absent[name] = f"{', '.join(lost)} of {day} cannot be read: {type(trouble).__name__}"
+            return None
+
+    return read
 
 
 def _staged(store: Store, before: Cycle, kind: Kind) -> xr.Dataset | None:
@@ -66,3 +95,12 @@ def _staged(store: Store, before: Cycle, kind: Kind) -> xr.Dataset | None:
     if mark is None or not mark.outputs or not store.exists(mark.outputs[0].path):
         return None
     return staged.load(store, mark.outputs[0].path)
+
+
+def kept_staged(system: System, published: Collection[str]) -> list[Kind]:
+    """The kinds that the next day is compared with as they were staged: none of the published products holds them.
+
+    Forcing is compared with nothing.
+    """
+    held = {entry.state for entry in system.products if entry.name in published and not entry.surface_only}
+    return [kind for kind in Kind if kind is not Kind.FORCING and kind.value not in held]

@@ -30,7 +30,7 @@ class Scene(NamedTuple):
     """Gridded fields by name, (depth,) latitude, longitude, NaN on land, and what they are compared with.
 
     ``yesterday``, ``forecast`` (made yesterday for this instant) and ``normal`` (the climatology) are ``None`` where
-    they are not at hand; ``absent`` says why, by those names.
+    they are not at hand; ``absent`` says why, by those names, and which of their fields could not be read.
     """
 
     fields: Mapping[str, NDArray[np.float32]]
@@ -78,7 +78,7 @@ def scene_of(
     """The scene of a gridded dataset."""
     depths = tuple(float(depth) for depth in dataset["depth"].values) if "depth" in dataset.coords else ()
     fields = {str(name): np.asarray(field.values) for name, field in dataset.data_vars.items()}
-    return Scene(fields, grid, depths, when, yesterday, forecast, normal, absent or {})
+    return Scene(fields, grid, depths, when, yesterday, forecast, normal, {} if absent is None else absent)
 
 
 def climatology_of(kind: Kind, dataset: xr.Dataset, when: datetime) -> Beside:
