@@ -52,15 +52,15 @@ def check_settings() -> None:
         ) from error  # fmt: skip  # what stands there is not repeated: it may be a secret under a wrong name
 
 
-def record(text: str) -> Path:
-    """Keep a traceback where ``GOMS_SCRATCH`` says; returns the file."""
+def record(text: str, what: str | None = None) -> Path:
+    """Keep a traceback of something, else of this command, where ``GOMS_SCRATCH`` says; returns the file."""
     from flows.clock import now
     from pipeline.settings import Settings
 
     path = Settings().scratch / "tracebacks.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as log:
-        log.write(f"{now():%Y-%m-%dT%H:%M:%SZ} goms {' '.join(sys.argv[1:])}\n{text}\n")
+        log.write(f"{now():%Y-%m-%dT%H:%M:%SZ} {what or ' '.join(('goms', *sys.argv[1:]))}\n{text}\n")
     return path
 
 

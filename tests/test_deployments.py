@@ -16,11 +16,12 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_engine import run_flow
+from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Scheduled
 
 from flows import clock
-from flows.service import deploying, deployments, lookout, submission
+from flows.service import deploying, deployments, lookout, runlog, submission
 from flows.service import local as service
 from flows.service.server import serving
 from pipeline.errors import UsageError
@@ -72,6 +73,26 @@ def test_a_look_in_its_time_is_one(client: SyncPrefectClient, tmp_path: Path, mo
         monkeypatch.setattr(clock, "now", lambda late=timedelta(minutes=minutes): now + late)
         ended.append(lookout.watch(store=str(tmp_path / "store"), return_state=True))
     assert [state.name for state in ended] == ["Completed", "Skipped"]
+
+
+@pytest.mark.parametrize("entrypoint", sorted({item.entrypoint for item in EVERY.values()}))
+def test_a_fault_in_a_flow_that_is_deployed_leaves_its_traceback(
+    entrypoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow: Any = load_flow_from_entrypoint(entrypoint)
+    monkeypatch.setenv("GOMS_SCRATCH", str(tmp_path))
+    with pytest.raises(TypeError):
+        flow.fn(no_such_parameter=1)
+    (line, *trace) = (tmp_path / "tracebacks.log").read_text().splitlines()
+    assert " flow run " in line
+    assert trace[-2].startswith("TypeError: ")
+
+
+def test_a_failure_that_is_a_sentence_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOMS_SCRATCH", str(tmp_path))
+    with pytest.raises(UsageError), runlog.faults_kept():
+        raise UsageError("a day", found="none", where="DATE", action="name one")
+    assert not (tmp_path / "tracebacks.log").exists()
 
 
 def test_what_comes_every_so_often_goes_on_once_at_a_time() -> None:

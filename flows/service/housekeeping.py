@@ -16,6 +16,7 @@ from pipeline.store import Store
 
 
 @flow(name="housekeeping", persist_result=False)
+@runlog.faults_kept()
 def housekeeping(store: str | None = None, apply: bool = True) -> State[Any]:
     """Remove what every system's retention says is past its time, never the latest good forecast.
 

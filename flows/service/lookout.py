@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows import clock
-from flows.service import notify
+from flows.service import notify, runlog
 from flows.service import watch as watching
 from flows.service.deployments import ALARM, SKIPPED
 from pipeline.errors import GomsError
@@ -20,6 +20,7 @@ LATEST_SECONDS = 15 * 60
 
 
 @flow(name="watch", flow_run_name="watch", persist_result=False)
+@runlog.faults_kept()
 def watch(store: str | None = None) -> State[Any]:
     """Look at every system once: its freshness, written as status.json, and alerts that were not sent yet.
 

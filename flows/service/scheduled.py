@@ -28,6 +28,7 @@ from pipeline.systems import System
 
 
 @flow(name="daily", persist_result=False, log_prints=False, on_failure=[notify.failed], on_crashed=[notify.failed])
+@runlog.faults_kept()
 def daily(
     system: str = "twin",
     day: str | None = None,
@@ -84,6 +85,7 @@ def _made(store: Store, cycle: Cycle, make: Any) -> State[Any]:
 
 
 @flow(name="verification", flow_run_name="verify {system}", persist_result=False)
+@runlog.faults_kept()
 def verification(
     system: str = "twin",
     leads: list[int] | None = None,
@@ -110,6 +112,7 @@ def verification(
 
 
 @flow(name="backfill", flow_run_name="backfill {system} {first}..{last}", persist_result=False)
+@runlog.faults_kept()
 def backfill(
     first: str,
     last: str,
