@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from typer.testing import CliRunner, Result
 
 from flows import cli
 from pipeline import publish, signature, systems
-from pipeline.errors import StoreError, UsageError
+from pipeline.errors import CheckFailed, StoreError, UsageError
 from pipeline.readers import public
 from pipeline.readers.check import Damage, Kind, check
+from pipeline.readers.reading import open_product
 from pipeline.store import Store
 from tests import debian, published
 from tests import small_ocean as small
@@ -84,6 +86,31 @@ def test_what_the_manifest_does_not_know_is_told(own_cycle: Store) -> None:
     own_cycle.write_bytes(f"{PREFIX}/ocean.zarr/to/c/5/0/0/0", b"a sixth day")
     (damage,) = check(public.find(own_cycle.address(PREFIX)), values=False).damages
     assert damage == Damage(Kind.UNKNOWN, "ocean.zarr/to/c/5/0/0/0", "11 bytes that the manifest does not know")
+
+
+@pytest.mark.parametrize("place", ["20240228T12/r1", "20240227T12/r2"])
+def test_an_edition_in_the_place_of_another_is_told_and_refused(own_cycle: Store, place: str) -> None:
+    """Every digest fits, and every signature would: the manifest says what it is, and it is not what lies there."""
+    shutil.copytree(own_cycle.address(PREFIX), own_cycle.address(f"small/cycles/{place}"))
+    for found in (
+        public.find(own_cycle.address(f"small/cycles/{place}")),
+        public.find(own_cycle.uri, system="small", cycle=place[:11]),
+    ):
+        (damage,) = check(found, quick=True).damages
+        assert (damage.kind, damage.path) == (Kind.WRONG, "manifest.json")
+        assert damage.words == f"it says that it is {PREFIX}, and lies at small/cycles/{place}"
+        with pytest.raises(CheckFailed, match="it says that it is small/cycles/20240227T12/r1, and lies at"):
+            open_product(found, "ocean")
+
+
+def test_an_edition_in_the_folder_of_another_system_is_told_and_a_renamed_copy_of_a_folder_is_whole(
+    own_cycle: Store, known: None
+) -> None:
+    for name in ("twin", "a copy"):
+        shutil.copytree(own_cycle.address("small"), own_cycle.address(name))
+    assert check(public.find(own_cycle.address("a copy")), quick=True).whole
+    (damage,) = check(public.find(own_cycle.address("twin")), quick=True).damages
+    assert (damage.kind, damage.path) == (Kind.WRONG, "manifest.json")
 
 
 # ------------------------------------------------------------------------------------------------------ missing values

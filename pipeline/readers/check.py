@@ -90,6 +90,7 @@ def check(
     notes = list[str]()
     if manifest is None:
         return Report(found.address, None, tuple(damages), (), 0, 0)
+    damages += [Damage(Kind.WRONG, MANIFEST, found.mismatch)] if found.mismatch else []
     damages += _signature(found, manifest, public_key, notes)
     listed = _listed(found, notes)
     if listed is not None:

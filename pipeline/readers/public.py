@@ -20,6 +20,7 @@ PATIENCE_SECONDS = 20.0
 """How long readers wait for a server that is away: a person sits there."""
 MOST_REVISIONS = 20
 """Revisions that are asked for one by one where nothing can be listed."""
+_PLACE = re.compile(r"(?P<system>[^/]+)/cycles/(?P<key>\d{8}T\d{2})/r(?P<revision>\d+)$")
 
 
 class Public(Store):
@@ -61,6 +62,22 @@ class Published(NamedTuple):
     def manifest(self) -> Manifest:
         """The manifest; ``StoreError`` where it is damaged."""
         return parsed(Manifest, self.data, f"{self.address}/{MANIFEST}")
+
+    @property
+    def mismatch(self) -> str:
+        """In words what the manifest says that it is, where its place is another's; empty where nothing is amiss.
+
+        The system counts where that name was asked for or is a system's: else a copy of its folder may have any name.
+        """
+        place, manifest = _PLACE.search(self.address.rstrip("/")), self.manifest
+        if place is None:
+            return ""
+        here = (place["key"], int(place["revision"]))
+        named = place["system"] if self.prefix.startswith(f"{place['system']}/") or _known(place["system"]) else None
+        if here == (manifest.cycle, manifest.revision) and named in (None, manifest.system):
+            return ""
+        said = f"{manifest.system}/cycles/{manifest.cycle}/r{manifest.revision}"
+        return f"it says that it is {said}, and lies at {place[0]}"
 
     def path(self, relative: str) -> str:
         """The path in the store of something beside the manifest."""
@@ -130,6 +147,10 @@ def every_cycle(
                 newest[key] = prefix
                 break
     return Cycles(found.store, found.manifest.system, f"{root}cycles", newest)
+
+
+def _known(name: str) -> bool:
+    return any(entry.name == name for entry in systems.SYSTEMS)
 
 
 def _public(uri: str, signed: bool) -> Public:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import xarray as xr
 
-from pipeline.errors import StoreError, UsageError
+from pipeline.errors import CheckFailed, StoreError, UsageError
 from pipeline.objects.opened import opened
 from pipeline.readers.public import Published, find
 from pipeline.series import path_of
@@ -32,7 +32,8 @@ def open_forecast(
     ``maps`` the other way round; the values are the same. ``system``: which, where the store has several. ``cycle``:
     ``YYYY-MM-DD`` or ``YYYYMMDDTHH``. ``signed``: ask S3 with your own keys. An object that is lost is an error when
     it is read, never missing values.
-    ``StoreError`` where the forecast is not published or lacks the product, ``UsageError`` for what cannot be meant.
+    ``StoreError`` where the forecast is not published, lies in the place of another or lacks the product,
+    ``UsageError`` for what cannot be meant.
     """
     return open_product(find(where, system=system, cycle=cycle, signed=signed), product, layout)
 
@@ -40,6 +41,11 @@ def open_forecast(
 def open_product(found: Published, product: str, layout: Layout = "maps") -> xr.Dataset:
     """A product of an edition; ``attrs`` say where it is, when it was made, and all that the product says itself."""
     manifest = found.manifest
+    if found.mismatch:
+        raise CheckFailed(
+            "the forecast that belongs there", found=found.mismatch, where=found.address,
+            action="do not use it: take another cycle, and tell the publisher",
+        )  # fmt: skip
     if product in manifest.facts.left_out:
         raise StoreError(
             f"the product {product} of {manifest.system} {manifest.cycle}", found="it was left out: "
