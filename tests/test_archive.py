@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
+import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import native_files as native
 import numpy as np
+import psutil
 import pytest
 import small_goms
 import xarray as xr
+import zarr
 
 from pipeline import forcing, truth
 from pipeline.earth import landmask, mask_making
@@ -294,6 +298,87 @@ def test_what_the_statistics_are_not_of_is_held_against_the_land_and_the_place_i
     assert said.startswith(f"waves of 2023-01-02: no value on ocean in 1 place, the first mwd in {place}")
 
 
+WORKERS = """
+import os, pathlib, sys, time
+from pipeline.training import archive
+
+def archive_day(folder):
+    pathlib.Path(folder, str(os.getpid())).touch()
+    time.sleep(600)
+
+archive.archive_day = archive_day
+if __name__ == "__main__":
+    list(archive._processes(sys.argv[1:] * 2, 2))
+"""
+"""A build of two days by two workers, each of which says that it is there and has much to do."""
+
+
+def test_workers_of_a_killed_build_end_with_it(tmp_path):
+    script, folder = tmp_path / "workers.py", tmp_path / "workers"
+    script.write_text(WORKERS)
+    folder.mkdir()
+    build = psutil.Popen([sys.executable, str(script), str(folder)], cwd=Path(__file__).parents[1])
+    while build.poll() is None and len(list(folder.iterdir())) < 2:
+        time.sleep(0.05)
+    workers = [child for child in build.children() if (folder / str(child.pid)).exists()]
+    build.kill()
+    build.wait()
+    _, left = psutil.wait_procs(workers, timeout=60)
+    for process in left:
+        process.kill()
+    assert (len(workers), left) == (2, [])
+
+
+SIX_CELLS = AGULHAS.model_copy(update={
+    "grid": AGULHAS.grid.model_copy(update={"rows": 2, "columns": 3}), "ocean_variables": ("uo",),
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("killed_at", range(4))
+def test_an_archive_whose_growth_was_killed_anywhere_is_grown_by_the_same_command(tmp_path, monkeypatch, killed_at):
+    """After the axis of time, or so many arrays; a shorter span brings it to where it was."""
+
+    def opened(days: int):
+        span = (FIRST, FIRST + timedelta(days=days - 1))
+        return layout.opened(contract_of(SIX_CELLS, ("ocean",)), span, str(tmp_path / "x"), {"inputs": "", "seed": 0})
+
+    opened(4)
+    killed, written = KeyboardInterrupt(), []
+
+    def until_killed(function):
+        def call(*arguments, **options):
+            if len(written) == killed_at:
+                raise killed
+            written.append(function)
+            return function(*arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(zarr.Array, "resize", until_killed(zarr.Array.resize))
+        patch.setattr(layout, "_time_axis", until_killed(layout._time_axis))
+        opened(6)
+    for days, expected in ((2, 4), (6, 6)):
+        group = opened(days)
+        sizes = {name: layout.member(group, name).shape[0] for name in ("time", "ocean", "sha256", "held")}
+        assert sizes == dict.fromkeys(sizes, expected)
+        assert int(layout.member(group, "time")[-1]) == (FIRST - layout.EPOCH).days + expected - 1
+
+
+def test_an_archive_of_one_day_says_that_it_cannot_be_trained_on_and_days_it_has_not_are_not_fitted(
+    files, tmp_path, monkeypatch
+):
+    """Of an archive whose path ends with a slash."""
+    out = f"{tmp_path}/days.zarr/"
+    assert build(out, files, FIRST) == (1, {}, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["days.zarr", "days.zarr.manifest.json", "scratch"]
+    with pytest.raises(UsageError, match="at least 2 of the days to fit, 2023-01-01..2023-01-01; found 1: .*fit-until"):
+        TrainingArchive(out, SEA)
+    monkeypatch.setattr(archive, "archive_day", lambda task: pytest.fail("built"))
+    with pytest.raises(UsageError, match=r"within 2023-01-01..2023-01-04; found 2023-01-01..2023-01-05"):
+        build(out, files, fit=(FIRST, LAST + timedelta(days=1)))
+
+
 def test_an_archive_tells_what_it_is_of_without_any_system(built):
     days = TrainingArchive(str(built[1]))
     assert (days.contract.system, days.contract.start_hour, days.contract.grids["ocean"]) == (SEA.name, 0, SEA.grid)
@@ -327,10 +412,8 @@ def test_seasons_are_told_by_days_that_are_held_and_cover_the_year(days, told):
 
 def test_a_third_of_a_year_is_not_drawn_out_over_the_others(tmp_path):
     """A sea of six cells that warms from January to April, of a span of a year of which nothing else is held."""
-    grid = AGULHAS.grid.model_copy(update={"rows": 2, "columns": 3})
-    sea = AGULHAS.model_copy(update={"grid": grid, "ocean_variables": ("uo",)})
     out, last = str(tmp_path / "days.zarr"), FIRST + timedelta(days=364)
-    group = layout.opened(contract_of(sea, ("ocean",)), (FIRST, last), out, {"inputs": "", "seed": 0})
+    group = layout.opened(contract_of(SIX_CELLS, ("ocean",)), (FIRST, last), out, {"inputs": "", "seed": 0})
     values = (1.0 + 0.01 * np.arange(120) + 0.1 * np.sin(np.arange(120))).astype(np.float32)
     layout.member(group, "ocean")[:120] = values[:, None, None, None] * np.ones((1, 2, 3), np.float32)
     layout.member(group, "held")[:120] = layout.HELD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from datetime import date, timedelta
 from pathlib import Path
@@ -59,6 +60,20 @@ def archived(currents) -> str:
         patch.setenv("GOMS_SCRATCH", str(currents.parent / "scratch"))
         training.archive(("2002-01-01", "2002-01-12"), out, "agulhas", str(currents), 1, 0, "2002-01-09")
     return out
+
+
+def test_what_is_said_of_a_day_is_said_as_it_is_and_too_few_days_are_told(currents, tmp_path, monkeypatch, capsys):
+    """The files lie where the marks of a line's colours would be read: of two days the last is not in them."""
+    inputs = tmp_path / "[red]" / "[" / "currents[]"
+    inputs.mkdir(parents=True)
+    shutil.copy(currents, inputs)
+    monkeypatch.setenv("GOMS_SCRATCH", str(tmp_path / "scratch"))
+    out = tmp_path / "[red]" / "days.zarr"
+    training.archive(("2002-01-12", "2002-01-13"), str(out), "agulhas", str(inputs), 1, 0, None)
+    said = capsys.readouterr().err
+    assert re.search(rf"2 of 2  2002-01-13: .*{re.escape(str(inputs))}", said)
+    assert f"1 days held, 1 missing, in {out};" in said
+    assert "cannot be trained on yet: 1 of the days to fit, 2002-01-12..2002-01-13, are held" in said
 
 
 def test_currents_alone_are_an_archive_with_two_channels_and_no_forcing(archived, currents):

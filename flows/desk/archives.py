@@ -55,9 +55,9 @@ def climatology(
     take = monthly_means.taker(entry, of, inputs=inputs or settings.inputs, scratch=scratch, seed=seed,
                                archives=settings.archives)  # fmt: skip
     days = [first + timedelta(days=step) for step in range(0, (last - first).days + 1, every)]
-    means = monthly_means.build(entry, of, days, take, progress().say)
+    means = monthly_means.build(entry, of, days, take, lambda said: progress().say(escape(said)))
     path = monthly_means.save(means, out)
-    progress().say(f"{means.attrs['held_days']} of {len(days)} days from {means.attrs['sources']}, in {path}")
+    progress().say(escape(f"{means.attrs['held_days']} of {len(days)} days from {means.attrs['sources']}, in {path}"))
 
 
 def _add(table: Table, found: Readiness) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
+from rich.markup import escape
 
 from flows import clock
 from flows.desk import validation
@@ -30,7 +31,7 @@ from pipeline.cycle import cycle
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
 from pipeline.training import archive as archives
-from pipeline.training import archive_check
+from pipeline.training import archive_check, archive_statistics
 from pipeline.training.archive_contract import Contract
 from pipeline.training.training_archive import TrainingArchive
 from pipeline.variables import Variable, variable
@@ -80,9 +81,14 @@ def archive(
     built = archives.build(
         entry, first, last, out, scratch=settings.scratch / ARCHIVE, inputs=inputs or settings.inputs, seed=seed,
         workers=who, fit=(first, fitted), archives=settings.archives,
-        progress=lambda done, of, said: progress().say(f"{done} of {of}  {said}"),
+        progress=lambda done, of, said: progress().say(escape(f"{done} of {of}  {said}")),
     )  # fmt: skip
-    progress().say(f"{built.held} days held, {len(built.missing)} missing, in {out}; manifest beside it")
+    progress().say(escape(f"{built.held} days held, {len(built.missing)} missing, in {out}; manifest beside it"))
+    if built.fitted < archive_statistics.LEAST_DAYS:
+        progress().say(
+            f"[yellow]it cannot be trained on yet[/]: {built.fitted} of the days to fit, {first}..{fitted}, are held, "
+            f"and statistics are of {archive_statistics.LEAST_DAYS} at least"
+        )
 
 
 def train(archive_path: str, out: Path, asked: Asked, system: str | None) -> None:
@@ -107,7 +113,7 @@ def train(archive_path: str, out: Path, asked: Asked, system: str | None) -> Non
             digest = checkpoint.save(out, trained.suite, trained.card)
             if judged_on:
                 digest = _judged(out, days, plan, judged_on, str(mine.device))
-            progress().say(f'{out}: CheckpointPin(folder="{out.name}", sha256="{digest}")')
+            progress().say(escape(f'{out}: CheckpointPin(folder="{out.name}", sha256="{digest}")'))
 
 
 def opened(path: str, recipe: Recipe, system: str | None) -> TrainingArchive:
@@ -133,7 +139,8 @@ def look_through(days: TrainingArchive, plan: Plan, mine: Ranks) -> None:
     spans += [] if plan.validation is None else [plan.validation]
     if mine.first:
         count = sum(last - first + 1 for first, last in spans)
-        progress().say(f"comparing {count} days of {days.path} with their digests (--trust-archive leaves that out)")
+        said = f"comparing {count} days of {days.path} with their digests (--trust-archive leaves that out)"
+        progress().say(escape(said))
     share = archive_check.Share(mine.rank, mine.world, max(1, Settings().threads // mine.world))
     archive_check.refuse(days, mine.gathered(archive_check.wrong(days, arrays, spans, share)))
 
@@ -155,7 +162,8 @@ def _shown(folder: Path, recipe: Recipe, first: bool) -> Iterator[Report]:
     with Curves(folder, recipe) as curves:
         yield curves
     if curves.silent:
-        progress().say(f"no step was left to take: the recipe has none, or this run was over before ({folder.parent})")
+        said = f"no step was left to take: the recipe has none, or this run was over before ({folder.parent})"
+        progress().say(escape(said))
 
 
 def recipe_of(asked: Asked) -> Recipe:

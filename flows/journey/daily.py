@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from prefect import flow
 from prefect.runtime import flow_run
+from rich.markup import escape
 
 from flows import clock, logs, traces
 from flows.journey import forecasters, holding, sensing, stages, tasks
@@ -111,7 +112,7 @@ def _again(run: Run) -> Outcome:
     stages.note_published(run, manifest)
     stages.tell_catalogue(run)
     stages.show_page(run)
-    stages.tidy(run)
+    stages.tidy(run, manifest)
     return Outcome(run, manifest, new=False)
 
 
@@ -125,14 +126,14 @@ def _anew(run: Run, start_again_from: str | None) -> Outcome:
     initial = tasks.initialise_state(run, taken)
     left_out = {**forecasters.lacking(run), **left_out}
     for product, reason in left_out.items():
-        progress().say(f"[yellow]without[/] {product}: {reason}")
+        progress().say(f"[yellow]without[/] {product}: {escape(reason)}")
     written = tasks.forecast_days(run, initial, left_out)
     drawn = tasks.draw_quicklooks(run, written)
     laid_out = tasks.lay_out_series(run, initial, left_out, written)
     manifest = tasks.publish_edition(run, initial, left_out, (written, drawn, laid_out))
     stages.tell_catalogue(run)
     stages.show_page(run)
-    stages.tidy(run)
+    stages.tidy(run, manifest)
     return Outcome(run, manifest, new=True)
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, NamedTuple
 
+from rich.markup import escape
+
 from flows.progress import progress
 from flows.service import processes
 from pipeline import systems
@@ -171,12 +173,12 @@ class _Service:
                 "the deployments on Prefect's server", found=(done.stderr.strip().splitlines() or ["no word"])[-1],
                 where=self.address, action=f"read {self.place.log('server')}, then run goms up again",
             )  # fmt: skip
-        progress().say(done.stdout.rstrip())
+        progress().say(escape(done.stdout.rstrip()))
 
     def _tell(self) -> None:
         progress().say(f"[green]up[/]      Prefect's pages   {self.address.removesuffix('/api')}")
-        progress().say(f"        store             {self.wanted.store.uri}")
-        progress().say(f"        logs              {self.place.folder}/*.log")
+        progress().say(escape(f"        store             {self.wanted.store.uri}"))
+        progress().say(escape(f"        logs              {self.place.folder}/*.log"))
         progress().say("        Ctrl-C ends it, or goms down from elsewhere")
 
     def _tend(self) -> None:
@@ -364,4 +366,4 @@ def deploy(
             action="set it, like http://127.0.0.1:4200/api; or goms up, which serves and deploys by itself",
         )  # fmt: skip
     for line in deploying.deploy(names, pool, image, store, forecaster):
-        progress().say(line)
+        progress().say(escape(line))

@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 
 COMMAND = (sys.executable, "-P", __file__)
 DIE_WITH_PARENT = 1
-"""PR_SET_PDEATHSIG of prctl(2): where the caller is killed, no process stays behind."""
+"""PR_SET_PDEATHSIG of prctl(2)."""
 LAST_WORDS = 300
 """Characters of stderr that are told where the process died."""
 
@@ -36,7 +36,11 @@ def run(function: Callable[..., Answer], *arguments: object, deadline_seconds: f
     call = pickle.dumps(sys.path) + pickle.dumps((function, arguments))
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+            (*COMMAND, str(os.getpid())),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
         )
         try:
             answer, _ = process.communicate(call, timeout=deadline_seconds)
@@ -52,6 +56,14 @@ def run(function: Callable[..., Answer], *arguments: object, deadline_seconds: f
     if error is not None:
         raise error
     return outcome  # type: ignore[no-any-return]
+
+
+def end_with(parent: int) -> None:
+    """End this process when its parent does, and now where it has: where that is killed, none stays behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -79,8 +91,7 @@ def _unavailable(function: Callable[..., object], found: str) -> InputUnavailabl
 
 def _serve() -> None:
     """Answer the one call on stdin."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+    end_with(int(sys.argv[1]))
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     sys.path[:] = pickle.load(sys.stdin.buffer)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from datetime import date, timedelta
@@ -23,6 +24,7 @@ import numpy as np
 import zarr
 
 from pipeline.errors import InputUnavailable
+from pipeline.sources import killable
 from pipeline.systems import System
 from pipeline.training import archive_contract, archive_statistics
 from pipeline.training import archive_layout as layout
@@ -33,10 +35,15 @@ Progress = Callable[[int, int, str], None]
 
 
 class Built(NamedTuple):
-    """What a build left: days now held, and why each missing day is missing, by date."""
+    """What a build left: days now held, and why each missing day is missing, by date.
+
+    ``fitted``: those of the held ones that statistics and climatology are of; there are none of fewer than
+    ``archive_statistics.LEAST_DAYS``, and no training on the archive.
+    """
 
     held: int
     missing: dict[str, str]
+    fitted: int
 
 
 class Workers(NamedTuple):
@@ -71,12 +78,14 @@ def build(
     Days already held are left alone; days that were missing are tried again. ``out``: a local path, which workers
     must see too. ``arrays``: those to be held, all the system has unless given. ``fit``: the days that statistics and
     climatology are of, and that training may see; all unless given. ``archives``: base addresses by archive name, where
-    they are not the documented ones. Raises ``UsageError`` where the archive at ``out`` is of something else,
-    ``InputUnavailable`` where no day at all could be had.
+    they are not the documented ones. Raises ``UsageError`` where the archive at ``out`` is of something else or has
+    not the days to fit, ``InputUnavailable`` where no day at all could be had.
     """
+    out = out.rstrip("/")  # what is unfinished is written beside it, under a name that begins with this one
     names, span = arrays or archive_contract.arrays_of(system), (first_day, last_day)
     contract = archive_contract.contract_of(system, names)
     group = layout.opened(contract, span, out, {"inputs": inputs or "", "seed": seed})
+    archive_statistics.days_of(group, fit or span)  # refuses what it has not before any day is built
     state = np.asarray(layout.member(group, "held")[:])
     first = Task(system, first_day, 0, out, names, inputs, scratch, seed, workers.threads, dict(archives))
     tasks = [
@@ -88,7 +97,7 @@ def build(
         _record(group, outcome)
         if progress is not None:
             progress(done, len(tasks), f"{outcome.day:%Y-%m-%d}: {outcome.missing or 'held'}")
-    built = _built(group, system, span)
+    built = _built(group, system, span, fit or span)
     _measured(out, fit or span, workers)
     return built
 
@@ -99,10 +108,11 @@ def _measured(out: str, fit: tuple[date, date], workers: Workers) -> None:
     write_manifest(out)
 
 
-def _built(group: zarr.Group, system: System, span: tuple[date, date]) -> Built:
+def _built(group: zarr.Group, system: System, span: tuple[date, date], fit: tuple[date, date]) -> Built:
     built = Built(
         int((np.asarray(layout.member(group, "held")[:]) == layout.HELD).sum()),
         dict(layout.attribute(group, "missing")),
+        len(archive_statistics.held_of(group, fit)),
     )
     if not built.held:
         raise InputUnavailable(
@@ -163,7 +173,7 @@ def _scheduled(tasks: list[Task], scheduler: str) -> Iterator[Outcome]:
 
 def _processes(tasks: list[Task], processes: int) -> Iterator[Outcome]:
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(processes, spawn, initializer=killable.end_with, initargs=(os.getpid(),)) as pool:
         futures: list[Future[Outcome]] = [pool.submit(archive_day, task) for task in tasks]
         try:
             for future in as_completed(futures):

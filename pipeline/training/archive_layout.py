@@ -114,12 +114,14 @@ def _time_axis(group: zarr.Group, begin: date, days: int) -> None:
 
 
 def _grow(group: zarr.Group, days: int) -> None:
-    if days <= member(group, "held").shape[0]:
-        return
+    """Every array to so many days, or as many as ``held`` has: that is the last, so that a kill leaves no other."""
+    days = max(days, member(group, "held").shape[0])
+    if "time" not in group or member(group, "time").shape[0] != days:
+        _time_axis(group, first_day(group), days)
     for name in (*attribute(group, "arrays"), "sha256", "held"):
         array = member(group, name)
-        array.resize((days, *array.shape[1:]))
-    _time_axis(group, first_day(group), days)
+        if array.shape[0] != days:
+            array.resize((days, *array.shape[1:]))
 
 
 def existing(path: str) -> zarr.Group:

@@ -36,6 +36,8 @@ YEAR_DAYS, SEASONAL_DAYS = 365.25, 330
 half as many do, where over all years they leave no longer stretch of the year empty than those in a row would."""
 LAGS = 5
 """Days over which the memory of the weather is fitted."""
+LEAST_DAYS = 2
+"""Held days without which there are no statistics."""
 LEAST_CORRELATION = 0.05
 """Correlations below this are noise in a fit of their logarithm."""
 
@@ -56,13 +58,12 @@ class Measured(NamedTuple):
 def finish(out: str, fit: tuple[date, date], scheduler: str | None, threads: int) -> None:
     """Measure the fitted days of the archive at ``out``, unless that is done; what they are of is said last.
 
-    An archive with fewer than two of them has no statistics: it cannot be trained on.
+    An archive with fewer than ``LEAST_DAYS`` of them has no statistics: it cannot be trained on.
     """
     group = layout.existing(out)
-    days = _days(group, fit)
-    chosen = _chosen(group, days)
-    if len(chosen) < 2:
-        group.attrs["statistics"] = None
+    chosen = held_of(group, fit)
+    if len(chosen) < LEAST_DAYS:
+        group.attrs["statistics"] = {"fit": [str(day) for day in fit], "days": len(chosen)}
         return
     said = _said(group, fit, chosen)
     if layout.attribute(group, "statistics") == said:
@@ -78,9 +79,10 @@ def finish(out: str, fit: tuple[date, date], scheduler: str | None, threads: int
     group.attrs["statistics"] = said
 
 
-def _chosen(group: zarr.Group, days: range) -> list[int]:
+def held_of(group: zarr.Group, fit: tuple[date, date]) -> list[int]:
+    """The fitted days that are held."""
     held = np.asarray(layout.member(group, "held")[:]) == layout.HELD
-    return [int(day) for day in days if held[day]]
+    return [int(day) for day in days_of(group, fit) if held[day]]
 
 
 def _said(group: zarr.Group, fit: tuple[date, date], chosen: list[int]) -> dict[str, Any]:
@@ -97,9 +99,14 @@ def check(group: zarr.Group, path: str) -> None:
     if said is None:
         raise _missing("its statistics", "none", path)
     first, last = (date.fromisoformat(day) for day in said["fit"])
-    days = _days(group, (first, last))
-    chosen = _chosen(group, days)
-    if len(chosen) < 2 or _said(group, (first, last), chosen) != said:
+    chosen = held_of(group, (first, last))
+    if len(chosen) < LEAST_DAYS:
+        raise UsageError(
+            f"an archive that holds at least {LEAST_DAYS} of the days to fit, {first}..{last}",
+            found=f"{len(chosen)}: it has no statistics", where=path,
+            action="give the same `goms archive` command when their inputs are there, or with a later --fit-until",
+        )  # fmt: skip
+    if _said(group, (first, last), chosen) != said:
         raise _missing(f"statistics of the days it holds from {first} to {last}",
                        "those of other days: some were written or lost after they were measured", path)  # fmt: skip
     contract = archive_contract.read(group, path)
@@ -199,7 +206,8 @@ def _write(group: zarr.Group, name: str, found: tuple[Measured, ...]) -> None:
         group.create_array(f"{name}_{kind}", data=values, dimension_names=plane[:1], overwrite=True)
 
 
-def _days(group: zarr.Group, fit: tuple[date, date]) -> range:
+def days_of(group: zarr.Group, fit: tuple[date, date]) -> range:
+    """The days to fit; ``UsageError`` where they are not days of the archive in their order."""
     first, size = layout.first_day(group), layout.member(group, "held").shape[0]
     begin, end = (fit[0] - first).days, (fit[1] - first).days
     if not 0 <= begin <= end < size:
