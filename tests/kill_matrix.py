@@ -151,9 +151,11 @@ def _compared(store: Store) -> Mapping[str, str]:
 
 
 def _left_over(store: Store) -> list[str]:
-    """What a published cycle needs no more: staged objects and restart states."""
+    """What a published cycle needs no more: restart states, and what was staged but for the surface; that, if it is
+    not there for the next cycle."""
     prefixes = (f"{CYCLE.run_prefix}/staged", f"{CYCLE.run_prefix}/restart")
-    return [path for prefix in prefixes for path, _ in store.objects(prefix)]
+    found = {path for prefix in prefixes for path, _ in store.objects(prefix)}
+    return sorted(found ^ {f"{CYCLE.run_prefix}/staged/surface.npz"})
 
 
 def _unsaid(store: Store) -> list[str]:

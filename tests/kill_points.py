@@ -108,7 +108,7 @@ _ALL = (
     Point("publish: latest moved, its answer not seen", "unanswered", "swap|create", _LATEST),
     Point("publish: after latest", "after", "swap|create", _LATEST),
     Point("publish: before the restart states go", "before", "delete", "*/restart/r1"),
-    Point("tidying: before what was staged goes", "before", "delete", "*/staged"),
+    Point("tidying: before what was staged goes", "before", "delete", "*/staged/*"),
     Point("lock: before it is released", "before", "swap", _LOCK, holding=_RELEASED),
     Point("lock: between the bytes of its release", "inside", "swap", _LOCK, holding=_RELEASED),
     Point("lock: released, its answer not seen", "unanswered", "swap", _LOCK, holding=_RELEASED),

@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from datetime import timedelta
 from pathlib import Path
 
 import netCDF4
 import numpy as np
 import pytest
+import small_goms
 import xarray as xr
 from forked import Forks
 from journeys import Goms, Here, contents, finish, stop_when
 
-from pipeline import cycle, publish
+from flows import clock
+from pipeline import cycle, intake, publish
+from pipeline.gate.limits import Check
+from pipeline.operations import retention
+from pipeline.operations.retention import What
 from pipeline.readers import view
 from pipeline.record.latest import latest
 from pipeline.store import Store
+from pipeline.variables import Kind
 
 FIRST, SECOND = "2023-01-01", "2023-01-02"
 CYCLES = {day: cycle.cycle("small-sea", day, 0) for day in (FIRST, SECOND)}
@@ -87,6 +94,23 @@ def test_the_readmes_two_lines_read_a_forecast(both_days: tuple[Store, Store], m
         assert len([line for line in code.splitlines() if line]) == 2
         assert str(ocean["forecast_reference_time"].values)[:10] == SECOND
         assert ocean["to"].sel(depth=0).isel(time=3).shape == (15, 9)
+
+
+def test_the_weather_of_a_day_is_compared_with_that_of_the_day_before(both_days: tuple[Store, Store]) -> None:
+    """No product holds it: of what was staged it alone stays, and housekeeping removes it."""
+    store = both_days[1]
+    report = store.read_json(intake.report_path(CYCLES[SECOND], Kind.SURFACE))
+    assert {Check.STALE, Check.JUMP} <= {measure["check"] for measure in report["measures"]}
+    assert Check.STALE not in report["not_done"]
+    kept = {day: [path for path, _ in store.objects(f"{CYCLES[day].run_prefix}/staged")] for day in CYCLES}
+    assert kept == {day: [f"{CYCLES[day].run_prefix}/staged/surface.npz"] for day in CYCLES}
+    policy = small_goms.SMALL_SEA.retention
+    planned = {
+        hours: [(item.cycle, item.paths[0]) for item in retention.plan(
+            store, small_goms.SMALL_SEA, clock.now() + timedelta(hours=hours)).removals if item.what is What.STATE]
+        for hours in (policy.abandoned_hours - 1, policy.abandoned_hours + 1)
+    }  # fmt: skip
+    assert list(planned.values()) == [[], [(CYCLES[day].key, f"{CYCLES[day].run_prefix}/staged") for day in CYCLES]]
 
 
 def test_latest_moves_forward_and_never_back(both_days: tuple[Store, Store], here: Here, folder_store: Store) -> None:

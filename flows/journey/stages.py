@@ -27,6 +27,7 @@ from pipeline.cycle import Cycle
 from pipeline.edition import MANIFEST, Edition
 from pipeline.errors import CycleHeld, GomsError
 from pipeline.forecast import Forecaster
+from pipeline.gate import memory
 from pipeline.objects import staged
 from pipeline.operations import freshness
 from pipeline.publish import Manifest
@@ -257,9 +258,15 @@ def skill_of(run: Run, forecaster: str, digest: str) -> dict[str, Reliability]:
     return skill.settled(run.opened, run.of, run.start, run.revision, who, decide=decide)
 
 
-def tidy(run: Run) -> None:
-    """Remove what was staged for a cycle that is published: its marks say what it was, its products hold the rest."""
-    run.opened.delete(f"{run.start.run_prefix}/staged")
+def tidy(run: Run, manifest: Manifest) -> None:
+    """Remove what was staged for a cycle that is published: its marks say what it was, its products hold the rest.
+
+    What no product holds stays for the gate of the next cycle, which compares with it; housekeeping removes it.
+    """
+    kept = {run.staged(kind) for kind in memory.kept_staged(run.of, manifest.products)}
+    for path, _ in run.opened.objects(f"{run.start.run_prefix}/staged"):
+        if path not in kept:
+            run.opened.delete(path)
 
 
 def text_of(run: Run) -> str:
