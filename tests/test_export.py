@@ -14,6 +14,7 @@ import tensorstore
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
+from small_disk import SmallDisk
 from typer.testing import CliRunner, Result
 
 from flows import cli
@@ -194,6 +195,16 @@ def test_an_export_that_fails_leaves_what_was_there(own_cycle: Store, tmp_path: 
         export.export(public.find(own_cycle.uri), "ocean", path)
     assert path.read_bytes() == b"last year's"
     assert sorted(item.name for item in tmp_path.iterdir()) == ["out.nc", "store"]
+
+
+@pytest.mark.parametrize("layout", ["netcdf", "zarr2"])
+def test_a_full_disk_is_a_sentence_and_leaves_no_part(
+    edition: public.Published, small_disk: SmallDisk, layout: str
+) -> None:
+    small_disk.leave(30)
+    with pytest.raises(StoreError, match=r"needed to write ocean as .*; free space or name another file"):
+        export.export(edition, "ocean", small_disk.folder / "out", layout)
+    assert [item.name for item in small_disk.folder.iterdir()] == ["ballast"]
 
 
 @pytest.mark.parametrize("layout", ["netcdf", "zarr2"])

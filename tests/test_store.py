@@ -213,6 +213,12 @@ def test_keys_that_may_only_read_are_a_sentence_when_they_write(
         reader.put_if_absent("b", b"2")
 
 
+def test_an_endpoint_that_is_no_address_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:9000")
+    with pytest.raises(StoreError, match=r"Invalid endpoint: localhost:9000; .*check AWS_ENDPOINT_URL"):
+        Store("s3://bucket/prefix")
+
+
 @pytest.mark.server
 def test_no_such_bucket_and_no_server_are_sentences(s3_keys: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOMS_STORE_PATIENCE_SECONDS", "0")

@@ -554,6 +554,15 @@ def test_a_folder_is_served_to_browsers_of_this_machine(chromium: BrowserContext
             assert httpx.get(f"{address}{private}").status_code == 404
 
 
+def test_an_object_that_is_put_anew_while_it_is_asked_for_is_sent_whole(
+    folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_store.write_bytes("small/latest.json", b"new")
+    monkeypatch.setattr(Store, "size", lambda store, path: 7)  # as it was a moment before
+    with browsed(folder_store) as address:
+        assert httpx.get(f"{address}/small/latest.json").content == b"new"
+
+
 def test_the_command_says_where_the_page_lies(
     own_cycle: Store, site: Site, s3_keys: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -563,6 +572,10 @@ def test_the_command_says_where_the_page_lies(
     view.refresh(own_cycle, small.SYSTEM)
     assert own_cycle.address("small/view/index.html") in _goms("view", "-s", "small", "--store", own_cycle.uri).stdout
     assert _goms("view", "-s", "small", "--store", site.store.uri).stdout.strip() == site.address
+    with viewing.Server(own_cycle, 0) as server:
+        port = str(server.server_port)
+        taken = _goms("view", "-s", "small", "--store", own_cycle.uri, "--serve", "--port", port)
+    assert (taken.exit_code, "needed a free port" in taken.stderr) == (2, True)
 
 
 def _goms(*arguments: str) -> Result:

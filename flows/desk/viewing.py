@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from rich.console import Console
 
 from pipeline import systems
-from pipeline.errors import StoreError
+from pipeline.errors import StoreError, UsageError
 from pipeline.objects.bucket import TYPES
 from pipeline.readers import view
 from pipeline.settings import Settings
@@ -28,7 +28,13 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, store: Store, port: int) -> None:
         self.store = store
-        super().__init__(("127.0.0.1", port), _Answer)
+        try:
+            super().__init__(("127.0.0.1", port), _Answer)
+        except OSError as error:
+            raise UsageError(
+                "a free port", found=error.strerror or str(error), where=f"--port {port}",
+                action="name another, from 1024 on, or none: then it is one that is free",
+            ) from error  # fmt: skip
 
     @property
     def address(self) -> str:
@@ -71,8 +77,10 @@ class _Answer(BaseHTTPRequestHandler):
         headers = {"Content-Type": kind, "Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
         wanted = span(self.headers.get("Range"), size)
         if wanted is None:
-            data = self.server.store.read_bytes(path) if self.command == "GET" else b""
-            self._send(HTTPStatus.OK, data, headers, size)
+            if self.command == "GET":
+                self._send(HTTPStatus.OK, self.server.store.read_bytes(path), headers)
+            else:
+                self._send(HTTPStatus.OK, b"", headers, size)
         elif wanted[0] >= wanted[1]:
             self._send(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, b"", headers | {"Content-Range": f"bytes */{size}"})
         else:

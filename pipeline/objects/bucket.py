@@ -74,7 +74,7 @@ class Bucket:
             session = botocore.session.Session()
             session.register_component("data_loader", _LOADER)
             self._client = session.create_client("s3", config=manners)
-        except Failure as error:
+        except (*Failure, ValueError) as error:  # the latter: an endpoint that is no address
             raise self._sentence("connect", error) from error
 
     def address(self, path: str) -> str:

@@ -109,6 +109,13 @@ class Site:
                     return None
                 if answer.status_code in (UNRANGED, PART, BEYOND):
                     return answer
+            except httpx.InvalidURL as error:
+                raise UsageError(
+                    "a web address",
+                    found=str(error),
+                    where=self._base,
+                    action="type it like https://host/path",
+                ) from error
             except httpx.HTTPError as error:
                 found, passing = str(error) or type(error).__name__, isinstance(error, httpx.TransportError)
             if not passing or time.monotonic() - begun + wait > self._patience_seconds:

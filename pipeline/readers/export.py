@@ -36,9 +36,11 @@ def export(found: Published, product: str, path: Path, layout: str = "netcdf", p
         FORMATS[layout](dataset, partial)
         _remove(path)
         partial.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        if not isinstance(error, OSError) and not str(error).startswith("NetCDF: "):  # so it says that a disk is full
+            raise
         raise StoreError(
-            f"to write {product} as {layout}", found=error.strerror or str(error), where=str(path),
+            f"to write {product} as {layout}", found=getattr(error, "strerror", None) or str(error), where=str(path),
             action="free space or name another file, then export again",
         ) from error  # fmt: skip
     finally:
