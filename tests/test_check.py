@@ -256,6 +256,8 @@ def test_a_day_of_the_own_store_is_checked_by_its_date(
     monkeypatch.setenv("GOMS_STORE", own_cycle.uri)
     for words in (("2024-02-27",), ("20240227T12",), ("latest",), ()):
         assert goms("check", *words, "--system", "small", "--quick").stdout.count("present: small 20240227T12 r1") == 1
+    twice = goms("check", "2024-02-27", "--system", "small", "--cycle", "2024-02-20")
+    assert (twice.exit_code, "found 2024-02-27 and --cycle 2024-02-20" in twice.stderr) == (2, True)
     absent = goms("check", "2024-02-28", "--system", "small")
     assert absent.exit_code == 6
     assert "cycles/20240228T12/manifest.json; found nothing there" in absent.stderr
@@ -271,6 +273,11 @@ def test_a_quick_look_finds_what_is_missing_or_of_another_size(own_cycle: Store)
 
 
 # ------------------------------------------------------------------------------------------------- from where one reads
+
+
+def test_what_is_no_address_is_told_as_such() -> None:
+    answer = goms("check", "https://[::1/x")
+    assert (answer.exit_code, "needed a web address" in answer.stderr) == (2, True)
 
 
 def test_a_web_server_is_checked_object_by_object(own_cycle: Store) -> None:

@@ -29,6 +29,8 @@ def found(where: str, system: str | None, cycle: str | None, store: str | None, 
     """The edition a reader means: by its address, or a day of the own store, which is read with the own keys."""
     if not _DAY.fullmatch(where):
         return public.find(where, system=system, cycle=cycle, signed=own_keys)
+    if cycle is not None and where != "latest":
+        raise UsageError("one start", found=f"{where} and --cycle {cycle}", where="the command", action="name it once")
     name = system or systems.SYSTEMS[0].name
     entry = systems.system(name)
     key = cycle if where == "latest" else where if "T" in where else clock.cycle_of(entry, where).key
