@@ -16,6 +16,7 @@ from small_disk import SmallDisk
 
 from pipeline import cycle, publish
 from pipeline.errors import StoreError
+from pipeline.objects import patience
 from pipeline.record.latest import latest
 from pipeline.store import Put, Store
 
@@ -119,15 +120,30 @@ def test_what_is_refused_for_good_is_asked_once(
     assert proxy.requests == 1
 
 
+class Waits:
+    """A clock on which nothing takes time but what is waited, and that takes none."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
 def test_patience_ends_with_the_last_error_and_the_number_of_tries(
     proxy: FaultProxy, s3_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GOMS_STORE_PATIENCE_SECONDS", "1")
+    clock = Waits()
+    monkeypatch.setattr(patience, "time", clock)
+    monkeypatch.setenv("GOMS_STORE_PATIENCE_SECONDS", "20")
     proxy.share, proxy.faults = 1.0, ("503 SlowDown",)
     with pytest.raises(StoreError, match=r"an unhurried S3 server to write a .*SlowDown.*\(\d+ tries\)") as caught:
         Store(s3_store.uri).write_bytes("a", b"1")
     assert f"({proxy.requests} tries)" in str(caught.value)
-    assert proxy.requests > 2
+    assert proxy.requests > 7, "0.1 s, 0.2 s... 6.4 s at the longest"
+    assert 10 < clock.seconds <= 20
     assert not s3_store.exists("a")
 
 
