@@ -141,6 +141,25 @@ def save(folder: Path, suite: Suite, card: Card) -> str:
     return found
 
 
+def holds(folder: Path, suite: Suite, card: Card) -> bool:
+    """Whether the checkpoint in ``folder`` is whole and of these networks, to the bit, and of this card.
+
+    But for what a card says of the moment: its date, the code's version, and scores, which come later.
+    """
+    try:
+        kept = load(folder)
+    except CheckpointError:
+        return False
+    own, theirs = suite.state_dict(), kept.suite.state_dict()
+    same = own.keys() == theirs.keys() and all(torch.equal(own[name], theirs[name]) for name in own)
+    return same and _lasting(card) == _lasting(kept.card)
+
+
+def _lasting(card: Card) -> Card:
+    about = card.about.model_copy(update={"created": "", "code_version": "", "scores": {}})
+    return card.model_copy(update={"about": about, "files": {}})
+
+
 def replaceable(folder: Path) -> Path:
     """The folder itself, where it is a place for a checkpoint: ``CheckpointError`` where it holds anything else.
 

@@ -354,10 +354,11 @@ def test_an_archive_whose_growth_was_killed_anywhere_is_grown_by_the_same_comman
 
         return call
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(zarr.Array, "resize", until_killed(zarr.Array.resize))
         patch.setattr(layout, "_time_axis", until_killed(layout._time_axis))
-        opened(6)
+        with pytest.raises(KeyboardInterrupt):
+            opened(6)
     for days, expected in ((2, 4), (6, 6)):
         group = opened(days)
         sizes = {name: layout.member(group, name).shape[0] for name in ("time", "ocean", "sha256", "held")}
@@ -372,7 +373,7 @@ def test_an_archive_of_one_day_says_that_it_cannot_be_trained_on_and_days_it_has
     out = f"{tmp_path}/days.zarr/"
     assert build(out, files, FIRST) == (1, {}, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["days.zarr", "days.zarr.manifest.json", "scratch"]
-    with pytest.raises(UsageError, match="at least 2 of the days to fit, 2023-01-01..2023-01-01; found 1: .*fit-until"):
+    with pytest.raises(UsageError, match=r"at least 2 of the days to fit, 2023-01-01\.\.2023-01-01; found 1: "):
         TrainingArchive(out, SEA)
     monkeypatch.setattr(archive, "archive_day", lambda task: pytest.fail("built"))
     with pytest.raises(UsageError, match=r"within 2023-01-01..2023-01-04; found 2023-01-01..2023-01-05"):

@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 from tensorboardX.proto.event_pb2 import Event
 
+from flows import clock
 from flows.desk import training
 from models import checkpoint
 from models.errors import TrainingError
@@ -85,8 +86,11 @@ def test_currents_alone_are_an_archive_with_two_channels_and_no_forcing(archived
     np.testing.assert_allclose(days.ocean(4)[0], expected, rtol=2.0**-10)
 
 
-def test_a_backbone_is_trained_by_the_command_goes_on_and_rolls_out(archived, tmp_path, capsys):
-    """The second command of the same run finds it done; the curves of both stages are TensorBoard's."""
+def test_a_backbone_is_trained_by_the_command_goes_on_and_rolls_out(archived, tmp_path, capsys, monkeypatch):
+    """The second command of the same run finds it done, whenever it is given, and mends what was altered since.
+
+    The curves of both stages are TensorBoard's.
+    """
     out = tmp_path / "model"
     asked = training.Asked("backbone", "agulhas", changes=SMALL, validate_until="2002-01-12", device="cpu", every=2)
     training.train(archived, out, asked, "agulhas")
@@ -95,9 +99,17 @@ def test_a_backbone_is_trained_by_the_command_goes_on_and_rolls_out(archived, tm
     card = checkpoint.load(out).card
     assert (card.ocean.channels, card.ocean.forcing, card.parts) == (("uo@0", "vo@0"), (), ("backbone",))
     assert (card.about.data_span, card.about.trained_on[:15]) == ("2002-01-01..2002-01-09", "Agulhas Current")
+    monkeypatch.setattr(clock, "today", lambda: date(2031, 1, 1))
     training.train(archived, out, asked, "agulhas")
-    assert "no step was left to take" in capsys.readouterr().err
-    assert checkpoint.digest(out) == first
+    said = capsys.readouterr().err
+    assert "no step was left to take" in said
+    assert f'sha256="{first}"' in "".join(said.split("\n"))
+    assert (checkpoint.digest(out), checkpoint.load(out).card) == (first, card)
+    (out / "backbone.safetensors").write_bytes((out / "backbone.safetensors").read_bytes()[:-1])
+    training.train(archived, out, asked, "agulhas")
+    mended = checkpoint.load(out).card
+    assert (mended.files, mended.about.scores) == (card.files, card.about.scores)
+    assert (mended.about.created, card.about.created == mended.about.created) == ("2031-01-01", False)
     days = TrainingArchive(archived)
     assert card.about.scores == by_hand(days, load(out))
     rolled = list(load(out).roll_out({"ocean": days.ocean(0)}, days.forcing(0, 3)))

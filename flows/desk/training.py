@@ -110,9 +110,11 @@ def train(archive_path: str, out: Path, asked: Asked, system: str | None) -> Non
         with _shown(folder / "curves", recipe, mine.first) as report:
             trained = training.train(days, plan, report, int(HELD_GIB * 2**30), mine, keeping)
         if mine.first:
-            digest = checkpoint.save(out, trained.suite, trained.card)
-            if judged_on:
-                digest = _judged(out, days, plan, judged_on, str(mine.device))
+            if not checkpoint.holds(out, trained.suite, trained.card):  # else whoever pinned it finds it as it was
+                checkpoint.save(out, trained.suite, trained.card)
+            if judged_on and not checkpoint.load(out).card.about.scores:
+                _judged(out, days, plan, judged_on, str(mine.device))
+            digest = checkpoint.digest(out)
             progress().say(escape(f'{out}: CheckpointPin(folder="{out.name}", sha256="{digest}")'))
 
 
@@ -145,11 +147,11 @@ def look_through(days: TrainingArchive, plan: Plan, mine: Ranks) -> None:
     archive_check.refuse(days, mine.gathered(archive_check.wrong(days, arrays, spans, share)))
 
 
-def _judged(out: Path, days: TrainingArchive, plan: Plan, starts: list[int], device: str) -> str:
-    """Put how the saved checkpoint does on the validation days onto its card and show it; the digest it has now."""
+def _judged(out: Path, days: TrainingArchive, plan: Plan, starts: list[int], device: str) -> None:
+    """Put how the saved checkpoint does on the validation days onto its card and show it."""
     found = validation.scored(days, load(out, engine=Engine(device=device)), starts, plan.recipe.validation_lead)
     validation.show(found, len(starts))
-    return checkpoint.add_scores(out, validation.named(found))
+    checkpoint.add_scores(out, validation.named(found))
 
 
 @contextmanager
