@@ -12,14 +12,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import torch
+from torch.distributed import TCPStore
 
 from models import training
 from models.days import TrainingDays
@@ -75,12 +76,17 @@ def judged(mine: Ranks) -> float:
     return training.Judge([example], 1).look(stage, course, mine)  # type: ignore[arg-type]
 
 
-def start(folder: Path, name: str, recipe: Recipe, world: int, last: tuple[str, int] | None = None) -> list[int]:
-    """Fork the processes of a run; their ids."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    children = []
+class Running(NamedTuple):
+    """The ids of a run's processes, and where they meet: a store that listens as long as they run."""
+
+    children: list[int]
+    store: TCPStore
+
+
+def start(folder: Path, name: str, recipe: Recipe, world: int, last: tuple[str, int] | None = None) -> Running:
+    """Fork the processes of a run."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    children: list[int] = []
     for rank in range(world):
         child = os.fork()
         if child:
@@ -88,26 +94,34 @@ def start(folder: Path, name: str, recipe: Recipe, world: int, last: tuple[str, 
             continue
         if world > 1:
             os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1",
-                              MASTER_PORT=str(port), TORCHELASTIC_RUN_ID="test")  # fmt: skip
+                              MASTER_PORT=str(store.port), TORCHELASTIC_RUN_ID="test",
+                              TORCHELASTIC_USE_AGENT_STORE="True")  # fmt: skip
         work(folder, name, recipe, last)
         os._exit(0)
-    return children
+    return Running(children, store)
 
 
-def ended(children: list[int]) -> None:
+def ended(run: Running) -> None:
     """Wait for them; they must have ended well."""
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    assert codes == [0] * len(children), codes
+    codes = exit_codes(run)
+    assert codes == [0] * len(codes), codes
 
 
-def killed(children: list[int], curve: Path, last: tuple[str, int]) -> None:
-    """Kill them when a step is on the curve."""
+def killed(run: Running, curve: Path, last: tuple[str, int]) -> None:
+    """Kill them when a step is on the curve; none may have ended before."""
     while not any((line["stage"], line["step"]) == last for line in lines(curve)):
+        if any(os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) for child in run.children):
+            break
         time.sleep(0.005)
-    for child in children:
+    for child in run.children:
         os.kill(child, signal.SIGKILL)
-    for child in children:
-        os.waitpid(child, 0)
+    codes = exit_codes(run)
+    assert codes == [-signal.SIGKILL] * len(codes), codes
+
+
+def exit_codes(run: Running) -> list[int]:
+    """How they ended, once they all have."""
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in run.children]
 
 
 def lines(curve: Path) -> list[dict]:
