@@ -19,9 +19,10 @@ from prefect.flow_engine import run_flow
 from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Pending, Scheduled
+from receivers import receiving
 
 from flows import clock
-from flows.service import deploying, deployments, lookout, runlog, submission
+from flows.service import deploying, deployments, lookout, notify, runlog, submission, watch
 from flows.service import local as service
 from flows.service.server import serving
 from pipeline.errors import UsageError
@@ -93,6 +94,21 @@ def test_a_failure_that_is_a_sentence_leaves_none(tmp_path: Path, monkeypatch: p
     with pytest.raises(UsageError), runlog.faults_kept():
         raise UsageError("a day", found="none", where="DATE", action="name one")
     assert not (tmp_path / "tracebacks.log").exists()
+
+
+def test_a_look_at_a_lost_store_fails_and_leaves_the_alert_to_goms_watch(
+    client: SyncPrefectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run of it has a scratch folder of its own, and would tell it again, and never that it is over."""
+    (tmp_path / "store").write_text("a file")
+    with receiving() as receiver:
+        monkeypatch.setenv("GOMS_ALERT_WEBHOOKS", receiver.url)
+        monkeypatch.setenv("GOMS_SCRATCH", str(tmp_path / "scratch"))
+        ended: Any = lookout.watch(store=str(tmp_path / "store"), return_state=True)
+        assert (ended.name, receiver.taken) == ("Failed", [])
+        assert watch.look(str(tmp_path / "store"), notify.channels(Settings()), Settings()).lost is not None
+        assert [item["key"] for item in receiver.taken] == ["store"]
+    assert "needed a folder" in str(ended.message)
 
 
 def test_what_comes_every_so_often_goes_on_once_at_a_time() -> None:

@@ -137,7 +137,8 @@ OF_THE_STORE = (
     Deployed(
         "watch", "flows.service.lookout.watch",
         "Looks at every system's freshness, writes status.json and alerts before a deadline is missed. Fires every "
-        "quarter of an hour. It needs Prefect: goms watch, run by the machine's own timer, does not.",
+        "quarter of an hour. It needs Prefect, and where the store is lost it fails and tells nobody: goms watch, run "
+        "by the machine's own timer, needs no Prefect and tells that too.",
         {}, ("watch",), "*/15 * * * *", alone=True,
     ),
 )  # fmt: skip

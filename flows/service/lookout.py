@@ -1,4 +1,8 @@
-"""The watch as a flow, in a file of its own: it is run every quarter of an hour and needs little of the rest."""
+"""The watch as a flow, in a file of its own: it is run every quarter of an hour and needs little of the rest.
+
+Of a lost store it tells no alert channel: where each run has a machine of its own, none remembers that it was told, and
+none would tell that it is over. ``goms watch`` does both; this run fails, with the sentence.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ def watch(store: str | None = None) -> State[Any]:
     if behind > LATEST_SECONDS:
         return Completed(name=SKIPPED, message=f"{behind / 3600:.1f} h behind its time: the next one sees the same")
     try:
-        found = watching.look(store or settings.store, notify.channels(settings, ()), settings)
+        found = watching.look_at_systems(store or settings.store, notify.channels(settings, ()), settings)
     except GomsError as error:
         return Failed(message=str(error))
     if found.lost is not None:

@@ -67,24 +67,32 @@ def watch(store: str | None, every_seconds: float, once: bool, webhooks: Sequenc
 
 
 def look(uri: str, channels: Sequence[Channel], settings: Settings) -> Look:
-    """Look at every system once, and tell what was not told before."""
+    """Look at every system once, and tell what was not told before: of the store too, that it is lost or back.
+
+    What was told of a lost store is kept on this machine: who has none that lasts uses ``look_at_systems``.
+    """
+    found = look_at_systems(uri, channels, settings)
+    if found.lost is not None:
+        _tell_lost(found.lost, uri, channels, settings)
+    else:
+        _tell_found(uri, channels, settings)
+    return found
+
+
+def look_at_systems(uri: str, channels: Sequence[Channel], settings: Settings) -> Look:
+    """The same, but of a lost store nobody is told."""
     alarms, lost = list[Alert](), list[StoreError]()
     try:
         store = Store(uri, patience_seconds=STORE_SECONDS)
         there = _systems(store, settings)
     except StoreError as error:
-        _tell_lost(error, uri, channels, settings)
         return Look((), error)
     for name in there:
         try:
             alarms += _look_at(systems.system(name), store, channels, settings)
         except StoreError as error:
             lost.append(error)
-    if lost:
-        _tell_lost(lost[0], uri, channels, settings)
-        return Look(tuple(alarms), lost[0])
-    _tell_found(uri, channels, settings)
-    return Look(tuple(alarms))
+    return Look(tuple(alarms), lost[0] if lost else None)
 
 
 def _systems(store: Store, settings: Settings) -> list[str]:
