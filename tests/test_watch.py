@@ -357,13 +357,15 @@ def test_the_command_watches_where_prefect_cannot_even_be_imported(tmp_path: Pat
 
 
 def test_a_failed_flow_run_is_told_through_the_servers_own_block(
-    served: Store, prefect_server: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    served: Store, prefect_server: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Of three blocks one's receiver is dead and one was never made: the third is told."""
     from prefect import flow
     from prefect.blocks.notifications import CustomWebhookNotificationBlock
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    monkeypatch.setenv("GOMS_ALERT_BLOCKS", "custom-webhook/on-call custom-webhook/absent")
+    monkeypatch.setenv("GOMS_ALERT_BLOCKS", "custom-webhook/dead custom-webhook/absent custom-webhook/on-call")
     refuse(served, at("06:18"))
     monkeypatch.setattr(clock, "now", lambda: at("06:20"))
 
@@ -375,8 +377,12 @@ def test_a_failed_flow_run_is_told_through_the_servers_own_block(
         CustomWebhookNotificationBlock(
             name="goms", url=receiver.url, json_data={"subject": "{{subject}}", "body": "{{body}}"}
         ).save("on-call", overwrite=True)
+        with receiving() as dead:
+            CustomWebhookNotificationBlock(name="dead", url=dead.url, json_data={}).save("dead", overwrite=True)
         with pytest.raises(ValueError, match="a fault"):
             failing("2026-11-22", "twin", served.uri)
+        err = capsys.readouterr().err
+        assert all(f"did not reach the block custom-webhook/{name}: " in err for name in ("dead", "absent"))
         kept.begin(served, OPEN, at("06:19"))  # by then another run is at it: nobody needs to be told
         with pytest.raises(ValueError, match="a fault"):
             failing("2026-11-22", "twin", served.uri)

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO, NamedTuple
@@ -252,13 +252,18 @@ def down() -> bool:
     place = home(Settings())
     said = running(place)
     if said is not None:
-        os.kill(said.process, signal.SIGTERM)
+        _ask(said.process, signal.SIGTERM)
         deadline = time.monotonic() + 3 * STOP_SECONDS
         while _is_held(place) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS / 5)
         if _is_held(place):
-            os.kill(said.process, signal.SIGKILL)
+            _ask(said.process, signal.SIGKILL)
     return bool(processes.sweep(place.folder, STOP_SECONDS)) or said is not None
+
+
+def _ask(process: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # it has ended by itself
+        os.kill(process, number)
 
 
 def running(place: Home) -> Serving | None:

@@ -186,12 +186,14 @@ def of_flow_run(cycle: Cycle, store: str | None, message: str, crashed: bool, se
 
 
 def _through_block(name: str, alert: Alert) -> None:
+    from httpx import HTTPError as HttpxError
     from prefect.blocks.abstract import NotificationError
     from prefect.blocks.core import Block
+    from prefect.exceptions import PrefectException
 
     try:
         block: Any = Block.load(name)
         with block.raise_on_failure():
             block.notify(alerts.text(alert), subject=f"GOMS {alert.headline}")
-    except (ValueError, NotificationError, OSError) as error:
+    except (ValueError, OSError, NotificationError, HttpxError, PrefectException) as error:
         print(f"goms: the alert '{alert.headline}' did not reach the block {name}: {error}", file=sys.stderr)
