@@ -138,3 +138,16 @@ def test_what_is_damaged_or_lost_says_so_in_its_place(desk: Path, folder_store: 
     found = contents(desk / "y.tar.gz")
     assert {"settings.json", "versions.json", "status.json.unreadable.txt"} <= set(found)
     assert pack(folder_store, "--out", "nowhere/z.tar.gz").exit_code == 2
+
+
+def test_where_nothing_may_be_written_it_goes_into_the_scratch_folder(
+    desk: Path, folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container, whose root is read-only; into /proc nobody writes, root neither."""
+    fail(folder_store)
+    monkeypatch.chdir("/proc")
+    answer = pack(folder_store)
+    assert answer.exit_code == 0, answer.stderr
+    archive = desk / "scratch" / "goms-incident-twin-20261122T12.tar.gz"
+    assert answer.stdout.startswith(f"{archive}: ")
+    assert "journal.json" in contents(archive)

@@ -46,7 +46,10 @@ def incident(
     day: Day,
     system: SystemName = "twin",
     store: StoreUri = None,
-    out: Annotated[Path | None, typer.Option(help="The archive; else named after the cycle.", metavar="FILE")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The archive; else named after the cycle, here or in GOMS_SCRATCH.", metavar="FILE"),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Pack everything that is known of a cycle into one archive, without secrets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import typer
@@ -23,7 +24,6 @@ def pack(day: str, system: str, store: str | None, out: Path | None) -> None:
     settings, moment = Settings(), clock.now()
     cycle = clock.cycle_of(systems.system(system), day)
     root = f"goms-incident-{system}-{cycle.key}"
-    path = out or Path(f"{root}.tar.gz")
     logs = {"log.jsonl": settings.scratch / "logs" / system / f"{cycle.key}.jsonl",
             "tracebacks.log": settings.scratch / "tracebacks.log"}  # fmt: skip
     members = incident.of_machine(settings.model_dump(mode="json"), logs)
@@ -32,14 +32,29 @@ def pack(day: str, system: str, store: str | None, out: Path | None) -> None:
     except StoreError as error:
         members["store.unreadable.txt"] = f"{error}\n".encode()
     members["README.txt"] = _contents(root, members, f"{moment:%Y-%m-%d %H:%M:%S} UTC")
+    content = incident.pack(members, root, secrets(), moment)
+    path = _written(content, f"{root}.tar.gz", out, settings.scratch)
+    typer.echo(f"{path}: {len(members)} files, secrets hidden")
+
+
+def _written(content: bytes, name: str, out: Path | None, scratch: Path) -> Path:
+    """Write it as asked for, else where the command is typed, and where nobody may write there to the scratch folder.
+
+    So it is in a container, whose root is read-only.
+    """
+    path = out or Path(name)
     try:
-        path.write_bytes(incident.pack(members, root, secrets(), moment))
+        path.write_bytes(content)
     except OSError as error:
+        if out is None:
+            with suppress(OSError):  # then it cannot be written there either, which is said
+                scratch.mkdir(parents=True, exist_ok=True)
+            return _written(content, name, scratch.absolute() / name, scratch)
         raise UsageError(
             "a file to write the archive to", found=f"{error.strerror}", where=str(path),
             action="name another one by --out",
         ) from error  # fmt: skip
-    typer.echo(f"{path}: {len(members)} files, secrets hidden")
+    return path
 
 
 def _contents(root: str, members: Members, moment: str) -> bytes:
