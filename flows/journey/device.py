@@ -29,7 +29,7 @@ def slot(name: str | None) -> Iterator[None]:
     forecast goes on: two on one device are slow, a forecast that is broken off is late. A slot that cannot be given
     back is free when its lease has run out.
     """
-    held = ExitStack() if name is None else _taken(name)
+    held = _taken(name) if name else ExitStack()
     try:
         yield
     finally:
