@@ -207,10 +207,11 @@ def test_a_job_that_comes_to_nothing_is_not_available(outcome: str, tmp_path: Pa
 
 
 def test_a_job_that_is_never_done_is_given_up_at_the_deadline(tmp_path: Path) -> None:
+    """On a busy machine the deadline may be over before there is a job: that has a sentence of its own."""
     with climate_store.ClimateDataStore(tmp_path, make, "2024-03-01T00:00:00Z") as store:
         store.polls = 10_000
         request = asking("era5-cds", Kind.SURFACE, tmp_path / "scratch", {"era5-cds": store.upstream})
-        with pytest.raises(InputUnavailable, match="no answer within"):
+        with pytest.raises(InputUnavailable, match=r"no answer within|not all of it within"):
             SOURCES["era5-cds"].fetch(request._replace(deadline_seconds=SHORT_SECONDS))
     TABLE["era5-cds", "always", "the job never done"] = "InputUnavailable"
 

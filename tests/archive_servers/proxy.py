@@ -12,6 +12,8 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -20,6 +22,8 @@ from tests.archive_servers.faults import ArchiveFault, Misbehaviour
 
 LONGEST_STALL_SECONDS = 120.0
 """A stalled answer ends when the proxy is closed, at the latest after this."""
+LONGEST_WAIT_SECONDS = 30.0
+"""For answers that are in hand, by who looks into the book."""
 DRIP_BYTES, DRIP_SECONDS = 16, 0.1
 DATA_MARK = b"Data:\n"
 """What separates words from values in an OPeNDAP answer: zeros begin after it and after the two lengths."""
@@ -42,19 +46,20 @@ class Asked(NamedTuple):
 class Proxy:
     """The proxy; ``asked`` lists what came, in order of its end, ``most_at_once`` how many were in hand at a time.
 
-    ``clock``: the Date of its refusals.
+    A client has its answer before the answer is in the book: who looks into it waits until none is in hand any more,
+    but for those that are slow on purpose. ``clock``: the Date of its refusals.
     """
 
     def __init__(self, upstream: str, delay_seconds: float = 0.0) -> None:
         parts = urlsplit(upstream)
         self.host, self.port, self.path = parts.hostname or "", parts.port or 80, parts.path
         self.delay_seconds = delay_seconds
-        self.asked: list[Asked] = []
-        self.at_once = self.most_at_once = 0
-        self.clock = ""
+        self._asked: list[Asked] = []
+        self.at_once = self.most_at_once = self._slow = 0
+        self.clock, self._since = "", 0.0
         self.closing = threading.Event()
         self._plan: list[tuple[Misbehaviour, list[int]]] = []
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         handler = type("Handler", (_Handler,), {"proxy": self})
         self._server = _Server(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -80,9 +85,15 @@ class Proxy:
             self._plan = [(item, [0]) for item in plan]
 
     def forget(self) -> None:
-        """Count from zero again."""
+        """Count from zero again: what began before is not counted when it ends."""
         with self._lock:
-            self.asked, self.most_at_once = [], 0
+            self._asked, self.most_at_once, self._since = [], 0, time.monotonic()
+
+    @property
+    def asked(self) -> list[Asked]:
+        """What came, in order of its end."""
+        with self._settled():
+            return list(self._asked)
 
     @property
     def sent_bytes(self) -> int:
@@ -99,17 +110,32 @@ class Proxy:
                     seen[0] += 1
             return found
 
+    @contextmanager
+    def _settled(self) -> Iterator[None]:
+        with self._lock:
+            self._lock.wait_for(lambda: self.at_once <= self._slow, LONGEST_WAIT_SECONDS)
+            yield
+
     def begun(self) -> None:
         """A request is in hand."""
         with self._lock:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
 
-    def ended(self, asked: Asked) -> None:
-        """A request is answered, or dropped."""
+    def slow(self) -> None:
+        """The answer of a request in hand is slow on purpose: nobody waits for it."""
+        with self._lock:
+            self._slow += 1
+            self._lock.notify_all()
+
+    def ended(self, asked: Asked, *, slow: bool) -> None:
+        """A request is answered, or dropped; ``slow``: as it was said to be."""
         with self._lock:
             self.at_once -= 1
-            self.asked.append(asked)
+            self._slow -= slow
+            if asked.begun >= self._since:
+                self._asked.append(asked)
+            self._lock.notify_all()
 
 
 class _Server(ThreadingHTTPServer):
@@ -132,6 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         begun, proxy, self.sent, self.status, self.length_of_head = time.monotonic(), self.proxy, 0, 0, None
+        self.slow = False
         proxy.begun()
         try:
             fault = proxy.fault_of(f"{self.command} {self.path}")
@@ -141,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         finally:
             ranged, ended = self.headers.get("Range"), time.monotonic()
-            proxy.ended(Asked(self.command, self.path, self.status, self.sent, ranged, begun, ended))
+            proxy.ended(Asked(self.command, self.path, self.status, self.sent, ranged, begun, ended), slow=self.slow)
 
     do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815  (http.server's names)
 
@@ -200,6 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_slowly(self, status: int, headers: dict[str, str], body: bytes, at_once: int, each: int,
                      pause_seconds: float) -> None:  # fmt: skip
+        self.slow = True
+        self.proxy.slow()
         self._head(status, headers, len(body))
         place = at_once
         self.wfile.write(body[:place])
