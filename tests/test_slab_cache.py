@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -60,6 +62,31 @@ def test_keys_tell_every_fact_apart() -> None:
     others = [(*facts[:place], "x", *facts[place + 1 :]) for place in range(len(facts))]
     keys = {slab_key(*item) for item in (facts, *others, facts[:-1], ("archivedataset", *facts[2:]))}
     assert len(keys) == len(facts) + 3
+
+
+class SlowlyListed(Store):
+    """A store from which, while it is listed first, another thread puts an entry, or would like to."""
+
+    other: Thread | None = None
+    let_it: Callable[[], None]
+
+    def objects(self, prefix: str) -> list[tuple[str, int]]:
+        found = super().objects(prefix)
+        if self.other is None:
+            self.other = Thread(target=self.let_it)
+            self.other.start()
+            self.other.join(0.5)
+        return found
+
+
+def test_what_one_thread_puts_while_another_lists_is_not_lost(folder_store: Store) -> None:
+    store = SlowlyListed(folder_store.uri)
+    cache = SlabCache(store, TODAY)
+    store.let_it = lambda: cache.put("key", SLAB)
+    assert cache.get("another") is None
+    assert store.other is not None
+    store.other.join()
+    assert cache.get("key") is not None
 
 
 def test_threads_read_at_once(folder_store: Store) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ class SlabCache:
         self.store = store
         self._day = moment.astimezone(UTC).strftime(DAY)
         self._paths: dict[str, str] | None = None
+        self._listing = Lock()
 
     def get(self, key: str) -> NDArray[Any] | None:
         """The array kept under the key, whole and as it was put, or ``None``."""
@@ -66,9 +68,11 @@ class SlabCache:
         return sum(found.values())
 
     def _kept(self) -> dict[str, str]:
-        if self._paths is None:
-            self._paths = {path.rpartition("/")[2]: path for path, _ in self.store.objects(PREFIX)}
-        return self._paths
+        """Where each entry lies; listed once, or an entry that one thread put is lost to another's older list."""
+        with self._listing:
+            if self._paths is None:
+                self._paths = {path.rpartition("/")[2]: path for path, _ in self.store.objects(PREFIX)}
+            return self._paths
 
 
 def _packed(array: NDArray[Any]) -> bytes:
