@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
+import httpx
 import numpy as np
 import pytest
 
 from pipeline.errors import InputRefused, InputUnavailable
 from pipeline.grids import Grid
-from pipeline.sources import SOURCES, Request
+from pipeline.sources import SOURCES, Request, transfer
 from pipeline.variables import Kind, of_kind
 from tests.archive_servers import weather as w
 from tests.archive_servers.folder_server import FolderServer
@@ -126,6 +129,35 @@ def test_a_look_asks_for_the_index_of_the_last_day_alone(server: FolderServer, t
         assert [item.target.rsplit(".", 1)[-1] for item in proxy.asked] == ["idx"]
         coming = SOURCES["gfs"].look(asked._replace(kind=Kind.FORCING))
         assert not coming.ready
+
+
+class _Circle(BaseHTTPRequestHandler):
+    asked = 0
+
+    def do_GET(self) -> None:
+        _Circle.asked += 1
+        self.send_response_only(302)
+        self.send_header("Location", self.path)
+        self.end_headers()
+
+
+def test_an_address_that_leads_nowhere_is_not_available_and_not_tried_again() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Circle) as server:
+        thread = Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            with pytest.raises(InputUnavailable, match=r"an answer of the archive; found .*redirects"):
+                transfer.fetch_one(f"http://127.0.0.1:{server.server_address[1]}/a", archive="the archive",
+                                   deadline_seconds=60.0)  # fmt: skip
+        finally:
+            server.shutdown()
+            thread.join()
+    assert _Circle.asked == httpx.AsyncClient().max_redirects + 1
+    for address in ("http://host:port/a", "foo://host/a"):
+        with pytest.raises(InputUnavailable, match=r"found (Invalid port|Request URL has an unsupported protocol)"):
+            transfer.fetch_one(address, archive="the archive", deadline_seconds=60.0)
+        with pytest.raises(InputUnavailable, match=r"found (Invalid port|Request URL has an unsupported protocol)"):
+            transfer.post(address, {}, archive="the archive", deadline_seconds=60.0)
 
 
 def test_an_index_that_points_elsewhere_is_found_out(archive: Path, server: FolderServer, tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 TRIES = 8
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that pass, if one waits."""
+NOT_PASSING = (httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.InvalidURL)
+"""Failures that do not: redirects in a circle, an address that is none."""
 GOOGLE = "https://storage.googleapis.com"
 SIGNED_SECONDS = 3600
 
@@ -96,7 +98,7 @@ def post(url: str, form: Mapping[str, str], *, archive: str, deadline_seconds: f
             return own.submit(asyncio.run, ask()).result()
     except TimeoutError as late:
         raise unavailable(archive, f"no whole answer within {deadline_seconds:.3g} s", url) from late
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise unavailable(archive, str(error) or type(error).__name__, url) from error
 
 
@@ -164,6 +166,8 @@ async def _patiently(
         try:
             async with turns:
                 return await _once(client, asked, archive)
+        except NOT_PASSING as failure:
+            raise unavailable(archive, _words(failure), asked.url) from failure
         except (_Passing, httpx.TransportError, httpx.DecodingError) as failure:
             last[asked] = _words(failure)
             told = failure.pause if isinstance(failure, _Passing) else None
