@@ -14,7 +14,7 @@ import netCDF4
 import numpy as np
 import pytest
 
-from pipeline.errors import InputRefused, InputUnavailable
+from pipeline.errors import InputRefused, InputUnavailable, UsageError
 from pipeline.sources import classic, netcdf
 from pipeline.store import Store
 from tests import native_files as native
@@ -147,6 +147,12 @@ def test_what_a_web_server_does_not_have_is_unavailable(served: tuple[Path, str]
     for address in (url, f"{url}absent.nc", f"{url}absent/", "http://127.0.0.1:9/"):
         with pytest.raises(InputUnavailable, match="HYCOM files"):
             netcdf.scan(address, tmp_path, "HYCOM")
+
+
+@pytest.mark.parametrize("address", ["foo://a/b", "gs://b/a.nc", "http://host:port/", "http://host:port/a.nc"])
+def test_an_address_that_nothing_reads_is_a_sentence_about_the_command(address: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"a folder or at s3://bucket/prefix or http\(s\)://host/path; found \w+://"):
+        netcdf.scan(address, tmp_path, "HYCOM")
 
 
 def test_files_opened_for_a_stage_are_closed_at_its_end(tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ import aiohttp
 import fsspec
 import numpy as np
 import xarray as xr
+import yarl
 from botocore.exceptions import BotoCoreError
 
-from pipeline.errors import InputRefused, InputUnavailable
+from pipeline.errors import InputRefused, InputUnavailable, UsageError
 from pipeline.provenance import FileRecord
 from pipeline.sources import classic, grib
 
@@ -74,7 +75,8 @@ class Scan(NamedTuple):
 def scan(inputs: str | None, scratch: Path, archive: str, wanted: Callable[[str], bool] = lambda name: True) -> Scan:
     """Open the header of every netCDF file at ``inputs`` whose name is ``wanted``, in order of name.
 
-    Raises ``InputUnavailable`` where there is no such place or no netCDF file in it.
+    Raises ``InputUnavailable`` where there is no such place or no netCDF file in it, ``UsageError`` for an address that
+    nothing here reads.
     """
     if inputs is None:
         raise InputUnavailable(
@@ -98,7 +100,8 @@ def is_remote(inputs: str) -> bool:
 def listed(inputs: str, archive: str, wanted: Callable[[str], bool] = lambda name: True) -> list[str]:
     """The addresses of the netCDF files at ``inputs`` whose name is ``wanted``; nothing of them is fetched.
 
-    Raises ``InputUnavailable`` where there is no such place or no netCDF file in it.
+    Raises ``InputUnavailable`` where there is no such place or no netCDF file in it, ``UsageError`` for an address that
+    nothing here reads.
     """
     names = _remote_names(inputs, archive) if is_remote(inputs) else _local_names(inputs, archive)
     return [name for name in names if wanted(name.rsplit("/", 1)[-1])]
@@ -242,7 +245,14 @@ def _filesystem(uri: str) -> tuple[Any, str]:
     if uri.startswith("http"):
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         options["client_kwargs"] = {"timeout": timeout}
-    system, path = fsspec.core.url_to_fs(uri, **options)
+    try:
+        yarl.URL(uri)  # else a port that is none is found out amid the first request
+        system, path = fsspec.core.url_to_fs(uri, **options)
+    except (ValueError, TypeError, ImportError) as error:  # a scheme nobody knows, or whose reader is not installed
+        raise UsageError(
+            "files in a folder or at s3://bucket/prefix or http(s)://host/path", found=f"{uri} ({_first_line(error)})",
+            where="--inputs or GOMS_INPUTS", action="name one of them",
+        ) from error  # fmt: skip
     return system, str(path)
 
 
