@@ -28,6 +28,7 @@ layout = {"of": "new"}
 def make(job: dict[str, Any], path: Path) -> Path:
     """The file that a job asks for, of the twin's weather, in the layout of the hour."""
     when = datetime(int(job["year"][0]), int(job["month"][0]), int(job["day"][0]), int(job["time"][0][:2]), tzinfo=UTC)
+    when += timedelta(days=layout["of"] == "another day")
     kind = Kind.WAVES if "mean_wave_period" in job["variable"] else Kind.SURFACE
     shape = {"layout": "old" if layout["of"] == "old" else "new", "latitude": w.LATITUDE, "longitude": w.EASTWARD}
     native.write_era5(path, kind, [when], Twin(), **shape)
@@ -72,6 +73,15 @@ def test_what_comes_out_of_the_queue_is_the_weather(of: str, store, tmp_path: Pa
         np.testing.assert_allclose(found, values, atol=1e-3 * max(1.0, np.ptp(values)) if of == "old" else 1e-6)
     assert store.jobs[0]["time"] == ["12:00"]
     assert ("preliminary" in native_.note) == (of == "mixed")
+
+
+def test_a_file_of_another_day_is_not_kept(store, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(layout, "of", "another day")
+    with pytest.raises(InputUnavailable):
+        Era5CdsSource().fetch(asked(store, tmp_path))
+    monkeypatch.setitem(layout, "of", "new")
+    assert Era5CdsSource().fetch(asked(store, tmp_path)).dataset["u10"].size
+    assert len(store.jobs) == 2
 
 
 def test_an_age_asks_for_the_newest_day_that_is_reached(store, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def _read(request: Request, folder: Path) -> Native:
         native = Era5Source().fetch(request._replace(inputs=str(folder)))
         with reading(native.files):
             return native._replace(dataset=native.dataset.load())
-    except InputRefused:
+    except (InputRefused, InputUnavailable):  # cut short, or of another day or other variables
         shutil.rmtree(folder)
         raise
 
