@@ -391,6 +391,18 @@ def found_in(report: Report, corruption: Corruption) -> Finding:
     return mine[0]
 
 
+def test_the_last_cells_are_in_a_block_too() -> None:
+    """Twenty rows and thirteen columns: a third block of rows and a second of columns, which end where they do."""
+    change = np.zeros((20, 13))
+    change[16:, 8:] = 1.0
+    means = measures._block_means(change)
+    assert means.shape == (3, 2)
+    assert np.argwhere(means).tolist() == [[2, 1]]
+    assert means[2, 1] == 4 * 5 / 64
+    bad = measures._block(change.shape, (np.intp(2), np.intp(1)))
+    assert bad.sum() == bad[12:, 5:].sum() == 64
+
+
 @pytest.mark.parametrize("kind", [Kind.OCEAN, Kind.SURFACE])
 def test_the_real_second_day_is_accepted_beside_the_first(
     realdata: Path, remembered: Store, tmp_path: Path, kind: Kind

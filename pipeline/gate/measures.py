@@ -216,17 +216,22 @@ def _repeats(values: Field) -> tuple[float, NDArray[np.bool_]]:
 
 
 def _block_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means over whole blocks of cells, NaN where less than half a block has values."""
-    rows, columns = (size - size % BLOCK_CELLS for size in values.shape)
-    blocks = values[:rows, :columns].reshape(rows // BLOCK_CELLS, BLOCK_CELLS, columns // BLOCK_CELLS, BLOCK_CELLS)
+    """Means over blocks of cells, the last where the cells end; NaN where less than half a block has values."""
+    rows, columns = (np.add.outer(_begins(size), np.arange(BLOCK_CELLS)) for size in values.shape)
+    blocks = values[rows[:, :, None, None], columns]
     known = np.isfinite(blocks)
     count = known.sum(axis=(1, 3))
     sums = np.where(known, blocks, 0.0).sum(axis=(1, 3))
     return np.where(count >= BLOCK_CELLS**2 / 2, sums / np.maximum(count, 1), np.nan)
 
 
+def _begins(size: int) -> NDArray[np.intp]:
+    """Where blocks begin along so many cells; none, where they are fewer than a block's."""
+    return np.minimum(np.arange(0, size, BLOCK_CELLS), size - BLOCK_CELLS) if size >= BLOCK_CELLS else np.empty(0, int)
+
+
 def _block(shape: tuple[int, ...], place: tuple[np.intp, ...]) -> NDArray[np.bool_]:
     bad = np.zeros(shape, dtype=bool)
-    row, column = (int(index) * BLOCK_CELLS for index in place)
+    row, column = (int(_begins(size)[index]) for size, index in zip(shape, place, strict=True))
     bad[row : row + BLOCK_CELLS, column : column + BLOCK_CELLS] = True
     return bad
