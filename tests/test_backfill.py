@@ -101,6 +101,22 @@ def test_the_estimate_is_the_mean_times_the_rounds_that_are_left() -> None:
     assert said.startswith("2 of 7  20230102T00 published, 120 s; ends about ")
 
 
+def test_why_a_cycle_failed_is_said_as_it_is(
+    folder_store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Though it has what would colour a line."""
+
+    class Failing(Instant):
+        def end(self, begun: cycle.Cycle) -> Ended:
+            return Ended(begun, FAILED, 4, "found [nan nan] in [/data/a.nc]")
+
+    monkeypatch.setattr(backfill, "Here", lambda asked: Failing())
+    asked = backfill.Asked(SMALL_SEA, folder_store, None, "persistence", 0)
+    options = {"workers": 1, "newest_first": False, "cap": None, "served": False}
+    assert [item.code for item in backfill.fill(asked, "2023-01-01", "2023-01-01", **options)] == [4]
+    assert "20230101T00 failed, 0 s: found [nan nan] in [/data/a.nc]" in capsys.readouterr().err
+
+
 def test_the_exit_code_is_that_of_the_first_failure() -> None:
     good, late = Ended(DAYS[0], PUBLISHED), Ended(DAYS[1], FAILED, 3, "needed")
     assert backfill.exit_code([good]) == 0

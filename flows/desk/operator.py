@@ -34,7 +34,7 @@ def stage_table(store: Store, cycle: Cycle, notes: tuple[Note, ...]) -> Table:
     """Each stage's mark, and what its last run took."""
     revision = publish.published(store, cycle)
     said = f"published r{revision}" if revision else "not published"
-    table = Table(title=f"{cycle.system} {cycle.key} in {store.uri}: {said}", title_justify="left")
+    table = Table(title=escape(f"{cycle.system} {cycle.key} in {store.uri}: {said}"), title_justify="left")
     for heading in ("stage", "mark", "done (UTC)", "seconds", "made"):
         table.add_column(heading, justify="right" if heading in ("seconds", "made") else "left")
     for stage in marks.STAGES:

@@ -35,8 +35,8 @@ def table(run: Run, start_again_from: str | None, supersede: str | None) -> Tabl
     """What would be reused, done (again), left out and overwritten; ``UsageError`` where the run would be one."""
     run = daily.next_edition(run, supersede)
     daily.check_start(run, start_again_from)
-    shown = Table(title=f"{run.system} {run.cycle} r{run.revision} in {run.store}: a dry run, nothing was done",
-                  title_justify="left")  # fmt: skip
+    title = f"{run.system} {run.cycle} r{run.revision} in {run.store}: a dry run, nothing was done"
+    shown = Table(title=escape(title), title_justify="left")
     for heading in ("stage", "would be", "because"):
         shown.add_column(heading, overflow="fold")
     for step in steps(run, start_again_from):

@@ -10,6 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
+from rich.markup import escape
+
 from flows import clock
 from flows.journey import forecasters
 from flows.progress import progress
@@ -239,7 +241,7 @@ def fill(
     say: Callable[[str], None] | None = None,
 ) -> list[Ended]:  # fmt: skip
     """Fill a span of days and return how each came out, by cycle."""
-    tell = say or progress().say
+    tell = say or (lambda words: progress().say(escape(words)))
     wanted, ended = sort_out(asked.store, span(asked.system, first, last, newest_first=newest_first), cap)
     where = "the work pool" if served else f"{workers} processes of this machine"
     tell(f"{len(wanted)} cycles to run on {where}, {len(ended)} not")
