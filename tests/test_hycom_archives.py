@@ -12,7 +12,8 @@ import pytest
 from pipeline.errors import InputUnavailable
 from pipeline.ingest import ingest
 from pipeline.provenance import records
-from pipeline.sources import SOURCES, Native, Request
+from pipeline.sources import SOURCES, Native, Request, hycom_bucket
+from pipeline.sources.asking import Answer, DamagedAnswer
 from pipeline.systems import CORAL_SEA, Ladder, rungs
 from pipeline.variables import Kind
 from tests.archive_servers import hycom_world as w
@@ -181,6 +182,12 @@ def test_what_stands_in_is_told_on_the_record_of_the_input(world: w.World, serve
     assert record.degraded.startswith("to, so, uo, vo and zos from hycom-gofs: no step at 2020-07-05T12:00:00: the")
     assert part["time"].values == np.datetime64("2020-07-05T09")
     assert part["to"].dtype == np.float32
+
+
+@pytest.mark.parametrize("told", [{"Content-Range": "bytes 0-8191/*"}, {}])
+def test_a_range_of_a_file_of_unknown_size_is_asked_for_again(told: dict[str, str]) -> None:
+    with pytest.raises(DamagedAnswer, match="8192 bytes and the file's size were asked for"):
+        hycom_bucket._first(8192)(Answer("https://a/b.nc", 206, told, b"CDF\x01" + bytes(8188)))
 
 
 @pytest.mark.server

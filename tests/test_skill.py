@@ -56,6 +56,7 @@ def test_the_note_is_of_the_month_before_the_start_and_of_this_forecaster(folder
     note = skill.lately(board, WAVES, until, MODEL)
     (row,) = [row for row in note.rows if row.variable == "swh"]
     assert (note.cycles, row.cycles, row.lead_day) == (3, 3, 1)
+    assert (note.first, note.last) == tuple(f"{START + days * DAY:%Y-%m-%d}" for days in (36, 38))
     assert (row.rmse, row.persistence, row.damped, row.climatology) == (0.5, 2.0, 1.0, 3.0)
     every = skill.lately(board, WAVES, until)
     assert every.rows[0].rmse == pytest.approx(np.sqrt((3 * 0.25 + 2 * 0.81) / 5), rel=1e-3)

@@ -147,7 +147,7 @@ def lately(board: Board, entry: ProductEntry, until: datetime | None, who: int |
     days = [day for day in board.days if until is None or until - timedelta(days=ROLLING_DAYS) < day <= until]
     if not days:
         return None
-    errors, cycles = _errors(board, days), list[datetime]()
+    errors, cycles, scored = _errors(board, days), set[datetime](), set[datetime]()
     if who is not None:
         errors = errors.where(errors["forecaster"] == who)
     rows = list[Proven]()
@@ -158,10 +158,11 @@ def lately(board: Board, entry: ProductEntry, until: datetime | None, who: int |
             if known.size:
                 pooled = _pooled(part.sel(valid_time=known))
                 rows.append(Proven(variable=item.name, units=item.units, lead_day=lead, cycles=known.size, **pooled))
-                cycles += [utc(day) - timedelta(days=lead) for day in known]
+                scored |= {utc(day) for day in known}
+                cycles |= {utc(day) - timedelta(days=lead) for day in known}
     if not rows:
         return None
-    return Reliability(first=f"{min(days):%Y-%m-%d}", last=f"{max(days):%Y-%m-%d}", cycles=len(set(cycles)),
+    return Reliability(first=f"{min(scored):%Y-%m-%d}", last=f"{max(scored):%Y-%m-%d}", cycles=len(cycles),
                        rows=tuple(rows))  # fmt: skip
 
 

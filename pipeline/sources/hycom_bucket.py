@@ -206,7 +206,11 @@ def _first(size: int) -> Any:
     """A check of the first bytes: these, the file's size, and its version."""
 
     def check(answer: Answer) -> tuple[bytes | bytearray, int, str]:
-        total = int(answer.headers.get("Content-Range", "").rpartition("/")[2] or -1)
+        told = answer.headers.get("Content-Range", "nothing")
+        whole = told.rpartition("/")[2]
+        if not whole.isdecimal():  # "*": a size that the server does not know, or does not tell
+            raise DamagedAnswer(f"{told} (HTTP {answer.status}) where {size} bytes and the file's size were asked for")
+        total = int(whole)
         _check_range(answer, 0, min(size, total), total)
         if not answer.body.startswith(b"CDF"):
             raise DamagedAnswer(f"{bytes(answer.body[:4])!r} where a netCDF-3 file begins")
