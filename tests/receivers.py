@@ -96,7 +96,7 @@ def taking_letters(encryption: str = "none", cipher: ssl.SSLContext | None = Non
         started = encryption == "starttls"  # else encrypted from the first byte, of which the server knows nothing
         ways[encryption] |= {"authenticator": _known, "auth_required": started, "auth_require_tls": started}
     port = free_port()
-    controller = Controller(letters, hostname="127.0.0.1", port=port, **ways[encryption])
+    controller = Controller(letters, hostname="127.0.0.1", port=port, ready_timeout=60, **ways[encryption])
     controller.start()
     try:
         yield letters, port
