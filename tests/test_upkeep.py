@@ -71,9 +71,10 @@ def test_a_plan_is_shown_and_done_only_when_asked(sea: Here, two_days: Store) ->
 def test_the_flow_does_the_same_and_says_so(sea: Here, two_days: Store) -> None:
     from flows.service.housekeeping import housekeeping
 
+    planned = retention.plan(two_days, systems.SYSTEMS[0], clock.now())
     state = housekeeping(two_days.uri, return_state=True)
     assert state.is_completed()
-    assert str(state.message).startswith("1 removed, 0 B freed")
+    assert state.message == f"{len(planned.removals)} removed, {upkeep.readable(planned.freed_bytes)} freed"
     assert publish.published(two_days, FIRST) is None
     two_days.write_bytes("small-sea/latest.json", b"{")
     failed = housekeeping(two_days.uri, return_state=True)
@@ -84,19 +85,22 @@ def test_the_flow_does_the_same_and_says_so(sea: Here, two_days: Store) -> None:
 def test_the_flow_counts_what_it_removed_and_not_what_it_planned(
     sea: Here, two_days: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody pins the only forecast that was to go, after the plan was made."""
+    """Somebody pins the forecast that was to go, after the plan was made."""
     from flows.service.housekeeping import housekeeping
 
-    plan = retention.plan
+    plan, planned = retention.plan, list[retention.Plan]()
 
     def then_pinned(store: Store, *asked: Any) -> retention.Plan:
         made = plan(store, *asked)
+        planned.append(made)
         pins.pin(store, FIRST, pins.Pin(who="ann", when=clock.now(), why="the storm's case study"))
         return made
 
     monkeypatch.setattr(retention, "plan", then_pinned)
     state = housekeeping(two_days.uri, return_state=True)
-    assert str(state.message) == "0 removed, 0 B freed"
+    others = [item for item in planned[0].removals if item.cycle != FIRST.key]
+    assert len(others) < len(planned[0].removals)
+    assert state.message == f"{len(others)} removed, {upkeep.readable(sum(item.size_bytes for item in others))} freed"
     assert publish.published(two_days, FIRST) == 1
 
 
