@@ -20,6 +20,7 @@ from flows.journey.stages import Run
 from flows.journey.verification import Scored, alone, edge
 from flows.progress import progress
 from flows.service import artifacts
+from flows.service.upkeep import SCORES
 from pipeline import publish, systems, truth, verify
 from pipeline.cycle import Cycle, from_key
 from pipeline.errors import CheckFailed, ForecastRefused, GomsError, InputRefused, InputUnavailable
@@ -65,7 +66,7 @@ def score_all(system: str, leads: tuple[int, ...], inputs: str | None, store: st
     """
     settings, entry = Settings(), systems.system(system)
     opened = Store(store or settings.store)
-    run = Run(system=system, cycle="scores", store=opened.uri, inputs=inputs or settings.inputs, seed=seed)
+    run = Run(system=system, cycle=SCORES, store=opened.uri, inputs=inputs or settings.inputs, seed=seed)
     with alone(opened, entry.name) as ours:
         return _score_all(Scoring(run, entry, ours, clock.now()), leads)
 
