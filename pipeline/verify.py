@@ -123,9 +123,8 @@ def compared(
         if began is None:
             began = _stack(normal(entry, utc(product["time"].values[positions[0]])), wanted, system)
         with as_published(entry.name, where):
-            forecast = _stack(product.isel(time=positions[lead]), wanted, system)
-        fields = {
-            "forecast": forecast,
+            fields = {"forecast": _stack(product.isel(time=positions[lead]), wanted, system)}
+        fields |= {
             "persistence": persisted,
             "damped": _damped(persisted, began, usual, lead, wanted),
             "climatology": usual,
