@@ -26,6 +26,8 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from docker.types import DeviceRequest
+from prefect import events
+from prefect.client.schemas.objects import FlowRun
 from prefect.events.schemas.automations import AutomationCore
 from s3_server import BUCKET, S3Server
 from served import Up
@@ -211,7 +213,6 @@ def test_a_backfill_goes_through_the_work_pool_where_one_serves(
 
 def test_a_run_whose_machine_is_lost_ends_and_its_device_is_free(up: Up, folder_store: Store) -> None:
     """Worker and run die together amid the forecast: nobody is left to say so. Then Retry is pressed."""
-    let_zombies_end_after(up, timedelta(seconds=1.5 * deployments.HEARTBEAT_SECONDS))
     stops = Path(up.environment["SMALL_SEA_STOPS"])
     stops.write_text("forecast: mid-rollout, day 4")
     run = up.fire("daily/daily-small-sea", **persistence(folder_store))
@@ -223,6 +224,8 @@ def test_a_run_whose_machine_is_lost_ends_and_its_device_is_free(up: Up, folder_
         os.kill(process, signal.SIGKILL)
     with up.client as client:
         assert client.read_flow_run(run.id).state_name == "Running"
+    let_zombies_end_after(up, timedelta(seconds=1.5 * deployments.HEARTBEAT_SECONDS))  # from its next sign on
+    last_sign_of_life(up, run)
     crashed = up.ended(run)
     assert (crashed.name, "no sign of life for" in str(crashed.message)) == ("Crashed", True), crashed
     let_zombies_end_after(up, QUIET)
@@ -245,6 +248,14 @@ def let_zombies_end_after(up: Up, quiet: timedelta) -> None:
             assert there.trigger.within == QUIET
         there.trigger.within = quiet
         client.update_automation(there.id, AutomationCore.model_validate(there.model_dump(include=FIELDS)))
+
+
+def last_sign_of_life(up: Up, run: FlowRun) -> None:
+    """The one that was still under way when the run was lost."""
+    sign = events.Event(event="prefect.flow-run.heartbeat",
+                        resource=events.Resource({"prefect.resource.id": f"prefect.flow-run.{run.id}"}))  # fmt: skip
+    with up.client as client:
+        client._client.post("/events", json=[sign.model_dump(mode="json")]).raise_for_status()
 
 
 def slots_taken(up: Up) -> int:
