@@ -86,13 +86,8 @@ def build(
     contract = archive_contract.contract_of(system, names)
     group = layout.opened(contract, span, out, {"inputs": inputs or "", "seed": seed})
     archive_statistics.days_of(group, fit or span)  # refuses what it has not before any day is built
-    state = np.asarray(layout.member(group, "held")[:])
     first = Task(system, first_day, 0, out, names, inputs, scratch, seed, workers.threads, dict(archives))
-    tasks = [
-        first._replace(day=first_day + timedelta(days=position), position=position)
-        for position in range((last_day - first_day).days + 1)
-        if state[position] != layout.HELD
-    ]
+    tasks = _tasks(group, first, last_day)
     for done, outcome in enumerate(_outcomes(tasks, workers), start=1):
         _record(group, outcome)
         if progress is not None:
@@ -100,6 +95,16 @@ def build(
     built = _built(group, system, span, fit or span)
     _measured(out, fit or span, workers)
     return built
+
+
+def _tasks(group: zarr.Group, first: Task, last_day: date) -> list[Task]:
+    """Of the days from the first to the last, those that are not held."""
+    state = np.asarray(layout.member(group, "held")[:])
+    return [
+        first._replace(day=first.day + timedelta(days=position), position=position)
+        for position in range((last_day - first.day).days + 1)
+        if state[position] != layout.HELD
+    ]
 
 
 def _measured(out: str, fit: tuple[date, date], workers: Workers) -> None:
