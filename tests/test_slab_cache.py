@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,13 @@ def test_what_is_put_is_found_again(any_store: Store, array: np.ndarray) -> None
     assert found is not None
     assert found.dtype == array.dtype
     np.testing.assert_array_equal(found, array)
+
+
+def test_another_process_finds_it_too(any_store: Store) -> None:
+    cache = SlabCache(any_store, TODAY)
+    cache.put("key", SLAB)
+    found = pickle.loads(pickle.dumps(cache)).get("key")
+    np.testing.assert_array_equal(found, SLAB)
 
 
 def test_what_was_never_put_is_absent(folder_store: Store) -> None:

@@ -23,6 +23,8 @@ DAY = "%Y%m%d"
 DIGEST_BYTES = 64
 """An entry begins with the SHA-256 of the rest, in hexadecimal."""
 
+_LISTING = Lock()
+
 
 def slab_key(*facts: object) -> str:
     """The key of what these facts name: archive, dataset, variable, instant, level, box, the archive's version."""
@@ -32,14 +34,13 @@ def slab_key(*facts: object) -> str:
 class SlabCache:
     """The slabs of a store; ``moment`` (aware) is now, and says under which day new entries are kept.
 
-    May be used from several threads. An entry that is damaged, or was removed meanwhile, is as good as absent.
+    May be used from several threads, and be sent to other processes. An entry that is damaged, or was removed meanwhile, is as good as absent.
     """
 
     def __init__(self, store: Store, moment: datetime) -> None:
         self.store = store
         self._day = moment.astimezone(UTC).strftime(DAY)
         self._paths: dict[str, str] | None = None
-        self._listing = Lock()
 
     def get(self, key: str) -> NDArray[Any] | None:
         """The array kept under the key, whole and as it was put, or ``None``."""
@@ -69,7 +70,7 @@ class SlabCache:
 
     def _kept(self) -> dict[str, str]:
         """Where each entry lies; listed once, or an entry that one thread put is lost to another's older list."""
-        with self._listing:
+        with _LISTING:
             if self._paths is None:
                 self._paths = {path.rpartition("/")[2]: path for path, _ in self.store.objects(PREFIX)}
             return self._paths
