@@ -34,7 +34,8 @@ def slab_key(*facts: object) -> str:
 class SlabCache:
     """The slabs of a store; ``moment`` (aware) is now, and says under which day new entries are kept.
 
-    May be used from several threads, and be sent to other processes. An entry that is damaged, or was removed meanwhile, is as good as absent.
+    May be used from several threads and sent to other processes. An entry that is damaged, or was removed meanwhile, is
+    as good as absent.
     """
 
     def __init__(self, store: Store, moment: datetime) -> None:
