@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Any
 
 import pytest
-from journeys import HERE, PATIENCE_SECONDS, Answer, Goms
+from journeys import HERE, PATIENCE_SECONDS, Answer, Goms, keys
 
 from pipeline.store import Store
 
@@ -90,11 +90,10 @@ class Forks:
             self._count += 1
             desk = self._folder / f"{self._count:04d}"
             desk.mkdir()
-            keys = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
             scratch = {"GOMS_SCRATCH": str(desk / "scratch")}
             request: dict[str, Any] = {
                 "arguments": [str(argument) for argument in arguments], "folder": str(desk), "answer": str(desk),
-                "environment": keys | scratch | environment, "point": point,
+                "environment": keys() | scratch | environment, "point": point,
                 "signal": int(how),
             }  # fmt: skip
             assert self._parent.stdin is not None

@@ -41,6 +41,11 @@ class Answer(NamedTuple):
         return line
 
 
+def keys() -> dict[str, str]:
+    """The keys of S3 of this process, also in a thread: pytest changes its environment between two tests."""
+    return {name: os.environ[name] for name in list(os.environ) if name.startswith("AWS_")}
+
+
 class Goms(NamedTuple):
     """``goms`` with the small sea, its files and its own scratch folder."""
 
@@ -51,12 +56,11 @@ class Goms(NamedTuple):
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Begin a command and do not wait."""
-        keys = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
         command = [sys.executable, str(HERE / "small_goms.py"), str(self.masks), *map(str, arguments)]
         return subprocess.Popen(
             command,
             cwd=self.folder,
-            env=self.environment | keys,
+            env=self.environment | keys(),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

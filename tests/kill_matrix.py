@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 from forked import Forks
-from journeys import contents
+from journeys import contents, keys
 from kill_points import POINTS, Point
 from onlooker import Onlooker, Seen
 
@@ -85,13 +85,14 @@ class Matrix:
         self._threads = ThreadPoolExecutor(AT_ONCE)
         self._onlookers: Queue[Onlooker] = Queue()
         for _ in range(AT_ONCE):
-            self._onlookers.put(Onlooker(masks, forks.goms.environment | _keys()))
+            self._onlookers.put(Onlooker(masks, forks.goms.environment | keys()))
         self._rows: dict[tuple[str, str], Future[Row]] = {}
 
     def begin(self, points: Sequence[Point], where: Callable[[], Store], kind: str) -> None:
-        """Begin with these points on stores of this kind."""
+        """Begin with these points on stores of this kind, which are all opened here: a client of S3 copies the
+        environment, and pytest takes a variable out of it after each test while the points are under way."""
         for point in points:
-            self._rows[kind, point.name] = self._threads.submit(self._row, point, where, kind)
+            self._rows[kind, point.name] = self._threads.submit(self._row, point, where(), kind)
 
     def row(self, kind: str, point: Point) -> Row:
         """What came of a point."""
@@ -107,8 +108,8 @@ class Matrix:
         while not self._onlookers.empty():
             self._onlookers.get().close()
 
-    def _row(self, point: Point, where: Callable[[], Store], kind: str) -> Row:
-        begun, store = time.monotonic(), where()
+    def _row(self, point: Point, store: Store, kind: str) -> Row:
+        begun = time.monotonic()
         _copy(self._first, store)
         onlooker = self._onlookers.get()
         onlooker.look(store)
@@ -124,10 +125,6 @@ class Matrix:
             _left_over(store), _unsaid(store), seen, time.monotonic() - begun,
             f"{killed.err[-300:]} / {rerun.err[-300:]}",
         )  # fmt: skip
-
-
-def _keys() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
 
 
 def _copy(source: Store, target: Store) -> None:

@@ -282,18 +282,22 @@ def test_a_second_service_of_this_machine_is_refused(up: Up) -> None:
     assert f"found process {up.process.pid} serving {up.api}" in second.stderr
 
 
-def test_a_service_that_was_killed_leaves_nothing_that_hinders_the_next(up: Up) -> None:
+def test_a_service_that_was_killed_leaves_nothing_that_hinders_the_next(up: Up, request: pytest.FixtureRequest) -> None:
     """The last test of this service: its end. Server and worker die with it; the next one is on SQLite, and ended."""
     up.kill()
     inputs = os.path.relpath(up.environment["GOMS_INPUTS"], up.folder)
     again = served.start(up.folder, Path(up.environment["SMALL_SEA_MASKS"]), "here", "--system", "small-sea",
                          "--forecaster", "persistence", GOMS_INPUTS=inputs)  # fmt: skip
+    request.addfinalizer(again.kill)
     patience = time.monotonic() + served.PATIENCE_SECONDS
     while len(served.marked(up.folder)) < 2:  # its server, and then its worker
         assert again.process.poll() is None
         assert time.monotonic() < patience
         time.sleep(0.1)
-    assert again.ended(again.fire("daily/daily-small-sea", day="2023-01-01")).name == "Completed"
+    with again.client as client:
+        (first,) = [run for run in client.read_flow_runs() if "missed" in run.tags]
+    assert again.ended(first).name == "Completed"
+    assert again.ended(again.fire("daily/daily-small-sea", day="2023-01-02")).name == "Completed"
     assert Store(up.folder / "here").exists("small-sea/latest.json"), "a place by half its path is where it was typed"
     down = again.goms("down")
     assert (down.returncode, down.stdout) == (0, "the service has ended\n"), down.stderr
