@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from datetime import timedelta
+from typing import Any
 
+import pytest
 import xarray as xr
 
 from pipeline.gate import judging, memory
@@ -58,3 +60,19 @@ def test_a_product_whose_coordinates_are_lost_is_told(own_cycle: Store) -> None:
     with ExitStack() as stack:
         past = memory.remembered(own_cycle, small.SYSTEM, TODAY, Kind.OCEAN, stack)
     assert past.absent == dict.fromkeys(("yesterday", "forecast"), f"{DAY} cannot be read: CheckFailed")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"depths_m": (*small.SYSTEM.depths_m[:-1], 700.0)},
+        {"grid": small.SYSTEM.grid.model_copy(update={"columns": 6})},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_system_that_was_changed_is_not_compared_with_its_other_points(own_cycle: Store, change: Any) -> None:
+    system = small.SYSTEM.model_copy(update=change)
+    with ExitStack() as stack:
+        past = memory.remembered(own_cycle, system, TODAY, Kind.OCEAN, stack)
+    words = f"{DAY} is on other points"
+    assert past == (None, None, {"yesterday": words, "forecast": words})

@@ -217,7 +217,8 @@ def test_every_lead_day_that_has_an_analysis_is_scored_once(here: Here, first_da
 def test_one_refused_analysis_and_one_damaged_edition_keep_nothing_else_from_being_scored(
     here: Here, both_days: tuple[Store, Store], four_days: Path, tmp_path: Path
 ) -> None:
-    """A day without one temperature; one forecast's waves damaged on lead day 2 (valid on the fourth)."""
+    """A day without one temperature; one forecast's waves damaged on lead day 2 (valid on the fourth), and its
+    ocean's table of scores."""
     from flows.service import scheduled
 
     shutil.copytree(both_days[1].address(""), tmp_path / "store")
@@ -226,13 +227,15 @@ def test_one_refused_analysis_and_one_damaged_edition_keep_nothing_else_from_bei
     with netCDF4.Dataset(tmp_path / "inputs" / "hycom.nc", "a") as file:
         file["water_temp"][2] = np.ma.masked
     store.write_bytes("small-sea/cycles/20230102T00/r1/waves.zarr/swh/c/2/0/0", b"rubbish")
+    store.write_bytes("small-sea/scores/20230102T00/r1/ocean.json", b"{}")
     store.delete("small-sea/view")
     state = scheduled.verification(
         system="small-sea", leads=[1, 2, 3], inputs=str(tmp_path / "inputs"), store=store.uri, return_state=True
     )  # fmt: skip
     assert state.is_failed()
     assert state.message.startswith("2 forecasts scored, 1 wait for their truth; refused: ")
-    for words in ("ocean of 2023-01-03 is refused: needed", "waves of the forecast of 20230102T00 is refused: needed"):
+    for words in ("ocean of 2023-01-03 is refused: needed", "waves of the forecast of 20230102T00 is refused: needed",
+                  "ocean of the forecast of 20230102T00 is refused: needed a table of scores"):  # fmt: skip
         assert state.message.count(words) == 1
     assert set(rows(store, "ocean")) == {1, 3}
     assert set(rows(store, "waves")) == {1, 2, 3}

@@ -163,16 +163,17 @@ def _score_day(
             try:
                 made = scores.score(asked.store, item.manifest, product.name, asked.system, happened,
                                     [item.lead_day], normal=usual)  # fmt: skip
+                scores.keep_day(asked.store, item.manifest, product.name, asked.system, made,
+                                drawn=item.lead_day in DRAWN)  # fmt: skip
             except (InputUnavailable, InputRefused) as lack:  # of the day: whatever is valid then lacks it
                 refused = isinstance(lack, InputRefused)
                 reason = _told(f"{product.name} of {valid:%Y-%m-%d}", "is refused" if refused else "waits", lack)
                 told += [(each.manifest, Scored(product.name, (), reason, refused)) for each in due[number - 1 :]]
                 break
-            except (CheckFailed, ForecastRefused) as damage:  # of one edition
+            except (CheckFailed, ForecastRefused) as damage:  # of one edition, or of its scores
                 reason = _told(f"{product.name} of the forecast of {item.manifest.cycle}", "is refused", damage)
                 told.append((item.manifest, Scored(product.name, (), reason, refused=True)))
                 continue
-            scores.keep_day(asked.store, item.manifest, product.name, asked.system, made, drawn=item.lead_day in DRAWN)
             facts = item.manifest.facts
             who = scoreboard.identity(facts.forecaster, facts.checkpoint_sha256)
             kept.append(scoreboard.Scored(item.lead_day, item.manifest.revision, who, made))

@@ -48,12 +48,15 @@ def remembered(store: Store, system: System, cycle: Cycle, kind: Kind, stack: Ex
     day = f"the cycle {before.key}"
     try:
         product = _product(store, system, before, kind, stack)
+        taken = None if product is not None else _staged(store, before, kind)
+        was = taken if product is None else product
+        if was is not None and not _same_points(was, system, kind):
+            return Memory(None, None, dict.fromkeys(("yesterday", "forecast"), f"{day} is on other points"))
         if product is not None:
             lost = dict[str, str]()
             days = [_as_far_as_read(product.isel(time=lead), name, day, lost)
                     for lead, name in enumerate(("yesterday", "forecast"))]  # fmt: skip
             return Memory(days[0], days[1], lost)
-        taken = _staged(store, before, kind)
     except TROUBLE as trouble:
         words = f"{day} cannot be read: {type(trouble).__name__}"
         return Memory(None, None, dict.fromkeys(("yesterday", "forecast"), words))
@@ -71,6 +74,14 @@ def _product(store: Store, system: System, before: Cycle, kind: Kind, stack: Exi
         return None
     where = f"{before.revision_prefix(manifest.revision)}/{manifest.products[entry.name].path}"
     return stack.enter_context(opened(store, where))
+
+
+def _same_points(dataset: xr.Dataset, system: System, kind: Kind) -> bool:
+    """Whether a dataset is on the system's grid and levels of today, which may have been changed since yesterday."""
+    grid = system.grid_of(kind)
+    wanted = {"latitude": grid.latitude, "longitude": grid.longitude, "depth": np.array(system.depths_m)}
+    found = {name: dataset[name].values for name in wanted if name in dataset.dims}
+    return all(axis.shape == wanted[name].shape and np.allclose(axis, wanted[name]) for name, axis in found.items())
 
 
 def _as_far_as_read(dataset: xr.Dataset, name: str, day: str, absent: dict[str, str]) -> Beside:

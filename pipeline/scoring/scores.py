@@ -17,6 +17,7 @@ import xarray as xr
 
 from pipeline import products, report
 from pipeline.cycle import from_key
+from pipeline.errors import CheckFailed
 from pipeline.objects.opened import opened
 from pipeline.publish import Manifest
 from pipeline.store import ObjectRecord, Store
@@ -56,8 +57,8 @@ def score(
 def keep(store: Store, manifest: Manifest, name: str, system: System, scores: xr.Dataset) -> list[ObjectRecord]:
     """Put a product's scores, beside those of other lead days that are there: dataset, table and curves of skill."""
     where, entry = prefix(manifest), products.product(name)
-    record = keep_table(store, manifest, name, scores)
     whole = _with_what_is_there(store, f"{where}/{name}.nc", scores)
+    record = keep_table(store, manifest, name, scores)
     records = [store.write_bytes(f"{where}/{name}.nc", netcdf(whole)), record]
     plots = report.skill_plots(whole, entry, system)
     return [*records, *(store.write_bytes(f"{where}/{path}", data) for path, data in plots)]
@@ -74,10 +75,16 @@ def keep_day(
 
 
 def keep_table(store: Store, manifest: Manifest, name: str, scores: xr.Dataset) -> ObjectRecord:
-    """Put the rows of some lead days into a product's table, in place of those of these days that are there."""
+    """Put the rows of some lead days into a product's table, in place of those of these days that are there.
+
+    ``CheckFailed`` where what is there is no table.
+    """
     path = f"{prefix(manifest)}/{name}.json"
     found = store.find(path)
-    rows = {_place(row): row for row in (json.loads(found.data)["rows"] if found is not None else ())}
+    try:
+        rows = {_place(row): row for row in (json.loads(found.data)["rows"] if found is not None else ())}
+    except (ValueError, LookupError, TypeError) as error:
+        raise _damaged("a table of scores", path, error) from error
     rows |= {_place(row): row for row in map(row_json, table(scores))}
     days = {row["lead_day"] for row in rows.values()}
     lacking = [lead for lead in scores.attrs.get("unverified", ()) if lead not in days]
@@ -89,6 +96,11 @@ def keep_table(store: Store, manifest: Manifest, name: str, scores: xr.Dataset) 
     return store.write_json(path, content)
 
 
+def _damaged(needed: str, path: str, error: Exception) -> CheckFailed:
+    return CheckFailed(needed, found=f"{type(error).__name__}: {error}", where=path,
+                       action="delete it and verify the forecast again")  # fmt: skip
+
+
 def _place(row: dict[str, Any]) -> tuple[str, int]:
     return str(row["variable"]), int(row["lead_day"])
 
@@ -98,8 +110,11 @@ def _with_what_is_there(store: Store, path: str, scores: xr.Dataset) -> xr.Datas
     found = store.find(path)
     if found is None:
         return scores
-    with xr.open_dataset(found.data, engine="netcdf4") as opened_before:
-        before = opened_before.load()
+    try:
+        with xr.open_dataset(found.data, engine="netcdf4") as opened_before:
+            before = opened_before.load()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _damaged("a dataset of scores", path, error) from error
     same = all(before[name].values.tolist() == scores[name].values.tolist() for name in ("by", "channel", "region"))
     if not same or set(before) != set(scores):
         return scores
