@@ -122,10 +122,21 @@ def _credits(inputs: Iterable[InputRecord], part: int) -> list[str]:
     return list(dict.fromkeys(found)) or ["no recorded input"]
 
 
-def _origins(record: InputRecord) -> list[str]:
-    """The archives behind a record: its source, unless that passes on what others gave and its note names them."""
-    for source, mark in (("own-forecast", BEGUN_FROM), ("climatology", MADE_FROM)):
-        _, there, origin = record.note.rpartition(mark)
-        if record.source == source and there:
-            return origin.partition(" of ")[0].split(" and ")
+def beginnings(record: InputRecord) -> list[str]:
+    """What stands behind a record, in words: its source, or of an own forecast what its chain began with.
+
+    A climatology is told with the archives it is the mean of: ``climatology (nobm, copernicus)``.
+    """
+    _, there, origin = record.note.rpartition(BEGUN_FROM)
+    if record.source == "own-forecast" and there:
+        return origin.partition(" of ")[0].split(" and ")
+    _, there, origin = record.note.rpartition(MADE_FROM)
+    if record.source == "climatology" and there:
+        return [f"climatology ({', '.join(origin.partition('; ')[0].split(' and '))})"]
     return [record.source]
+
+
+def _origins(record: InputRecord) -> list[str]:
+    """The sources behind a record that must be thanked: of a climatology made from archives these alone."""
+    parts = [words.rstrip(")").partition(" (") for words in beginnings(record)]
+    return [name for source, made, archives in parts for name in (archives.split(", ") if made else [source])]

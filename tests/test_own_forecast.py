@@ -18,7 +18,7 @@ from pipeline import credits, provenance, systems
 from pipeline.earth import landmask, monthly_means
 from pipeline.errors import InputRefused, InputUnavailable
 from pipeline.ingest import ingest
-from pipeline.provenance import records
+from pipeline.provenance import InputRecord, records
 from pipeline.sources import Request
 from pipeline.sources.climatology import ClimatologySource
 from pipeline.sources.own_forecast import OwnForecastSource
@@ -88,6 +88,57 @@ def test_a_chain_of_own_forecasts_is_as_old_as_its_beginning(store: Store, tmp_p
     assert native.note.endswith("begun from era5 of 2022-12-30T00Z")
     older = OwnForecastSource().fetch(asked(store, tmp_path, when))
     assert older.note.startswith("own forecast of 20230101T00 r1, lead day 2")
+
+
+def begin(store: Store, day: str, *inputs: InputRecord) -> None:
+    """Make these the waves that a day's published forecast began from."""
+    path = f"small-sea/cycles/{day}T00/r1/manifest.json"
+    manifest = store.read_json(path)
+    others = [record for record in manifest["facts"]["inputs"] if record["kind"] != "waves"]
+    manifest["facts"]["inputs"] = [*others, *(json.loads(record.model_dump_json()) for record in inputs)]
+    store.write_bytes(path, json.dumps(manifest).encode())
+
+
+def gone_on_with(store: Store, tmp_path: Path, when: datetime) -> InputRecord:
+    """The record of an own forecast of the day before."""
+    ladder = Ladder(kind=Kind.WAVES, rungs=rungs("own-forecast", maximum_age_days=3.0, usual_age_days=3.0),
+                    required=False)  # fmt: skip
+    system = SYSTEM.model_copy(update={"ladders": (ladder,)})
+    return records(ingest(system, Kind.WAVES, when, inputs=None, scratch=tmp_path, store=store.uri)[0])[0]
+
+
+def test_a_chain_names_thanks_and_degrades_by_all_it_began_with(store: Store, tmp_path: Path) -> None:
+    """Begun from two sources, one a climatology of others that the system did not ask for: as said on the second day,
+    so on the third."""
+    missing = ("needed an own forecast of waves for 2023-01-01T00Z, begun at most 3 days before, found none published "
+               "that reaches it in the store of small-sea")  # fmt: skip
+    one = InputRecord(kind=Kind.WAVES, variables=("swh",), source="copernicus", rung=1, age_hours=0.0,
+                      valid_time=LAST - timedelta(days=1), degraded=f"swh from copernicus: {missing}")  # fmt: skip
+    other = one.model_copy(update={
+        "variables": ("mwp", "mwd"), "source": "climatology", "rung": 2,
+        "note": "monthly means of 2001..2004, 60 days; made from era5 and nobm; coastal cells filled from their ocean "
+        "neighbours: mwp 3",
+        "degraded": f"mwp and mwd from climatology: {missing}; Copernicus Marine does not hold mwp and mwd",
+    })  # fmt: skip
+    began = "copernicus and climatology (era5, nobm) of 2023-01-01T00Z"
+    begin(store, "20230101", one, other)
+    second = gone_on_with(store, tmp_path, LAST)
+    begin(store, "20230102", second)
+    third = gone_on_with(store, tmp_path, LAST + timedelta(days=1))
+    for record in (second, third):
+        assert f"lead day 1; begun from {began}" in record.note
+        assert record.degraded == (
+            f"swh, mwp and mwd from own-forecast: its chain began with less than was asked for, {began}"
+        )
+        assert credits.contributors([record]) == (
+            "E.U. Copernicus Marine Service, Copernicus Climate Change Service, "
+            "NASA Global Modeling and Assimilation Office"
+        )
+    assert (second.age_hours, third.age_hours) == (24.0, 48.0)
+    begin(store, "20230102", one)  # complete, and degraded only because there was no own forecast then
+    assert gone_on_with(store, tmp_path, LAST + timedelta(days=1)).degraded is None
+    begin(store, "20230102", other.model_copy(update={"degraded": f"mwp and mwd from climatology: {missing}"}))
+    assert "began with less" in (gone_on_with(store, tmp_path, LAST + timedelta(days=1)).degraded or "")
 
 
 def test_bytes_that_are_not_the_manifest_s_are_refused(store: Store, tmp_path: Path) -> None:

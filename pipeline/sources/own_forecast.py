@@ -2,13 +2,15 @@
 
 The newest published cycle before the start whose forecast reaches it, read at the lead day that is valid then: through
 its manifest, and only bytes whose SHA-256 is the manifest's. Such an input is a forecast and never the analysis: its
-age runs from the archive's input that the chain of own forecasts began with, and a chain older than the ladder allows
-is not gone on with.
+age runs from the oldest input that the chain of own forecasts began with, and a chain older than the ladder allows
+is not gone on with. All of those inputs are named, and where the chain began with less than was asked for, each
+forecast of it says so.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -17,7 +19,7 @@ import numpy as np
 import xarray as xr
 
 from pipeline import publish, systems
-from pipeline.credits import BEGUN_FROM
+from pipeline.credits import BEGUN_FROM, beginnings
 from pipeline.cycle import Cycle
 from pipeline.errors import CheckFailed, InputRefused, InputUnavailable, StoreError
 from pipeline.products import ProductEntry
@@ -26,22 +28,31 @@ from pipeline.publish import Manifest
 from pipeline.shards import Shards
 from pipeline.sources import Native, Request, Sighting, Term
 from pipeline.sources import holdings as h
+from pipeline.sources.climatology import ClimatologySource
 from pipeline.store import Store
 from pipeline.systems import System
 from pipeline.variables import Kind, of_kind, variable
 
 KINDS = (Kind.BIOGEOCHEMISTRY, Kind.WAVES)
 LEXICON = {entry.name: Term(entry.name, {entry.units: (1.0, 0.0)}) for kind in KINDS for entry in of_kind(kind)}
+LESS = "its chain began with less than was asked for"
+"""Among the reasons why an own forecast is degraded: its first day's own reasons are on that day's product."""
+NEEDED = "an own forecast of"
 
 
 class _Forecast(NamedTuple):
-    """A published forecast that reaches the start: ``begun`` is when its chain last had an archive's input."""
+    """A published forecast that reaches the start.
+
+    ``begun``: of when the oldest input is that its chain began with; ``begun_from``: the sources of all of them;
+    ``less``: whether they are less than was asked for.
+    """
 
     cycle: Cycle
     manifest: Manifest
     lead_day: int
     begun: datetime
     begun_from: str
+    less: bool
 
 
 class OwnForecastSource:
@@ -73,9 +84,11 @@ class OwnForecastSource:
             files.append(record)
         time = np.array([h.instant(request.when)]).astype("datetime64[ns]")
         dataset = xr.Dataset(fields, coords={"time": time, "latitude": grid.latitude, "longitude": grid.longitude})
+        beginning = f"{found.begun_from} of {found.begun:%Y-%m-%dT%HZ}"
         note = (f"own forecast of {found.cycle.key} r{found.manifest.revision}, lead day {found.lead_day}"
-                f"{BEGUN_FROM}{found.begun_from} of {found.begun:%Y-%m-%dT%HZ}")  # fmt: skip
-        return Native(dataset, LEXICON, tuple(files), note, found.begun)
+                f"{BEGUN_FROM}{beginning}")  # fmt: skip
+        degraded = f"{LESS}, {beginning}" if found.less else ""
+        return Native(dataset, LEXICON, tuple(files), note, found.begun, degraded=degraded)
 
 
 def _newest(request: Request) -> _Forecast:
@@ -86,7 +99,7 @@ def _newest(request: Request) -> _Forecast:
             return found
         tried.append(f"that of {found.cycle.key} was begun from {found.begun_from} of {found.begun:%Y-%m-%dT%HZ}")
     raise InputUnavailable(
-        f"an own forecast of {request.kind} for {request.when:%Y-%m-%dT%HZ}, begun at most "
+        f"{NEEDED} {request.kind} for {request.when:%Y-%m-%dT%HZ}, begun at most "
         f"{request.maximum_age_days:g} days before", found="; ".join(tried[:2]) or "none published that reaches it",
         where=f"the store of {request.system}", action="take the next rung, or forecast the days between",
     )  # fmt: skip
@@ -102,18 +115,20 @@ def _published(request: Request) -> Iterator[_Forecast]:
             continue
         records = [record for record in manifest.facts.inputs if record.kind is request.kind]
         if records:
-            oldest = min(records, key=lambda record: _begun(record, cycle))
-            yield _Forecast(cycle, manifest, lead_day, _begun(oldest, cycle), _begun_from(oldest))
+            begun = min(cycle.start - timedelta(hours=record.age_hours) for record in records)
+            names = dict.fromkeys(name for record in records for name in beginnings(record))
+            yield _Forecast(cycle, manifest, lead_day, begun, " and ".join(names), any(map(_is_less, records)))
 
 
-def _begun(record: InputRecord, cycle: Cycle) -> datetime:
-    return cycle.start - timedelta(hours=record.age_hours)
+def _is_less(record: InputRecord) -> bool:
+    """Whether a chain that goes on from this input rests on less than was asked for.
 
-
-def _begun_from(record: InputRecord) -> str:
-    """The archive the chain began with: of an own forecast what its own note says."""
-    _, separator, origin = record.note.rpartition(BEGUN_FROM)
-    return origin.partition(" of ")[0] if record.source == OwnForecastSource.name and separator else record.source
+    Not for want of an own forecast alone: that is what the chain has been since, unless a climatology stood in for it.
+    """
+    if record.degraded is None or record.source == OwnForecastSource.name:
+        return LESS in (record.degraded or "")
+    alone = re.fullmatch(f"[^:]*: needed {NEEDED} .* in the store of [^ ;]*", record.degraded)
+    return alone is None or record.source == ClimatologySource.name
 
 
 def _product(kind: Kind, system: System, manifest: Manifest) -> ProductEntry | None:
