@@ -448,12 +448,18 @@ def test_there_are_forty_kinds() -> None:
     assert len(CORRUPTIONS) >= 40
 
 
-def test_mountains_are_no_spikes_of_pressure_and_a_wrong_value_at_sea_is() -> None:
-    """12 Pa a metre over New Guinea, on a sea of 1 hPa from west to east; then 20 hPa too little in one cell."""
-    grid = Grid(south=-12.0, west=135.0, latitude_step=1.0, longitude_step=1.0, rows=14, columns=20)
-    height = relief.topography(grid)
-    assert height.max() > 1500
-    pressure = (101000 + np.linspace(0, 100, 20) - 12 * np.maximum(height, 0)).astype(np.float32)
+@pytest.mark.parametrize(
+    ("south", "west", "rows", "columns", "highest"),
+    [(-12.0, 135.0, 14, 20, 1500.0), (-24.0, 155.0, 9, 13, 10.0)], ids=("New Guinea", "New Caledonia"),
+)  # fmt: skip
+def test_mountains_are_no_spikes_of_pressure_and_a_wrong_value_at_sea_is(
+    south: float, west: float, rows: int, columns: int, highest: float
+) -> None:
+    """12 Pa a metre over the land, on a sea of 1 hPa from west to east; then 20 hPa too little in one cell."""
+    grid = Grid(south=south, west=west, latitude_step=1.0, longitude_step=1.0, rows=rows, columns=columns)
+    height, land = relief.topography(grid), relief.land_height(grid)
+    assert land.max() > highest
+    pressure = (101000 + np.linspace(0, 100, columns) - 12 * land).astype(np.float32)
     when = datetime(2023, 1, 1, tzinfo=UTC)
 
     def largest() -> float:

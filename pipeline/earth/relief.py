@@ -25,6 +25,14 @@ def topography(grid: Grid) -> NDArray[np.float32]:
     return heights
 
 
+@lru_cache(maxsize=8)
+def land_height(grid: Grid) -> NDArray[np.float32]:
+    """How high the land stands in metres, area-weighted mean over each cell with the sea as zero, (rows, columns)."""
+    heights = _on(np.maximum(climatology.elevation(NATIVE.latitude, NATIVE.longitude), 0), grid)
+    heights.setflags(write=False)
+    return heights
+
+
 def sea_share(grid: Grid, depth_m: float) -> NDArray[np.float32]:
     """The share of each cell's area, 0..1, that is sea no shallower than ``depth_m`` metres, (rows, columns)."""
     return _on(climatology.is_sea(NATIVE.latitude, NATIVE.longitude, depth_m).astype(np.float32), grid)

@@ -26,8 +26,10 @@ BLOCK_CELLS = 8
 LEAST_ROW = 8
 """A row of cells that repeats the one before it counts from this many cells on."""
 
-HIGH_METRES = 50.0
-"""Pressure falls by 6 hPa over this height, less than weather does from a cell to the next."""
+FALL_PA_PER_M = 12.0
+"""How much the pressure at the ground falls with height: the weight of the air near sea level."""
+LAND_SHARE = 0.5
+"""A cell whose land takes more than this share of the weather's spread off the pressure is no measure of weather."""
 
 
 class Measured(NamedTuple):
@@ -69,19 +71,26 @@ def repeated_lines(scene: Scene, entry: Variable) -> Iterator[Measured]:
 def spikes(scene: Scene, entry: Variable) -> Iterator[Measured]:
     """The largest departure of a cell from the mean of its four neighbours, over the level's spread.
 
-    Pressure at the ground departs at every mountain: of it only the sea and its shores are looked at.
+    Pressure at the ground departs at every mountain: of it only the sea and low shores are looked at.
     """
     if entry.circular:
         return
     for level in levels(scene, entry):
         values = scaled(level.values, entry).astype(np.float64)
         if entry.standard_name == "surface_air_pressure":
-            values[relief.topography(scene.grid) > HIGH_METRES] = np.nan
+            values[_high(values, scene)] = np.nan
         spread = _spread(values, scene.areas)
         if spread > 0:
             departure = np.abs(values - _neighbours(values, scene.grid.periodic)) / spread
             departure[~np.isfinite(departure)] = 0.0
             yield Measured(level.place, float(departure.max()), departure >= 0.5 * departure.max())
+
+
+def _high(pressure: NDArray[np.float64], scene: Scene) -> NDArray[np.bool_]:
+    """The cells whose land stands so high that its pressure at the ground [Pa] tells of the land."""
+    height = relief.land_height(scene.grid)
+    weather = _spread(np.where(height > height.min(), np.nan, pressure), scene.areas)
+    return np.asarray(height * FALL_PA_PER_M > LAND_SHARE * weather)
 
 
 def unchanged(scene: Scene, entry: Variable) -> Iterator[Measured]:
