@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import xarray as xr
@@ -16,6 +16,7 @@ from pipeline.earth import relief
 from pipeline.errors import InputRefused
 from pipeline.grids import Grid
 from pipeline.provenance import InputRecord
+from pipeline.sources.instants import NEAREST_HOURS
 from pipeline.systems import System
 from pipeline.variables import TOPOGRAPHY, Kind
 
@@ -61,13 +62,17 @@ def _future(foreseen: Gridded) -> dict[str, xr.DataArray]:
 def check_age(record: InputRecord, system: System, start: datetime) -> None:
     """Refuse an input of a later day than the start's, or of a day further back than its ladder allows.
 
-    Days are UTC dates: a maximum age of 0 takes any hour of the start's own day. Inputs without a date
-    (climatology) have no age; their record says that they are degraded.
+    Days are UTC dates: a maximum age of 0 takes any hour of the start's own day, and a step as near as one that stands
+    in for a missing one is taken across midnight. Inputs without a date (climatology) have no age; their record says
+    that they are degraded.
     """
     ladder = system.ladder(record.kind)
     if record.valid_time is None or ladder is None:
         return
-    age_days = (_naive_utc(start).date() - _naive_utc(record.valid_time).date()).days
+    begins, valid = _naive_utc(start), _naive_utc(record.valid_time)
+    if abs(begins - valid) <= timedelta(hours=NEAREST_HOURS):
+        return
+    age_days = (begins.date() - valid.date()).days
     oldest = ladder.oldest_days(record.source)
     if not 0 <= age_days <= oldest:
         raise InputRefused(

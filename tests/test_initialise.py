@@ -102,6 +102,18 @@ def test_input_of_another_day_is_refused_with_its_age():
         initialise({Kind.SURFACE: gridded(Kind.SURFACE, timedelta(days=8))}, SYSTEM, START)
 
 
+@pytest.mark.parametrize("hours", [3, -1])
+def test_a_near_step_is_taken_across_midnight(hours: int) -> None:
+    """21Z of the day before a start at 00Z, and 00Z of the day after one at 23Z."""
+    start = START if hours > 0 else START + timedelta(hours=23)
+    ocean, surface = gridded(Kind.OCEAN, START - start + timedelta(hours=hours)), gridded(Kind.SURFACE)
+    state = initialise({Kind.OCEAN: ocean, Kind.SURFACE: surface}, SYSTEM, start)
+    assert provenance.records(state)[0].valid_time == start - timedelta(hours=hours)
+    far = gridded(Kind.OCEAN, START - start + timedelta(hours=4 * hours // abs(hours)))
+    with pytest.raises(InputRefused, match="1 days old"):
+        initialise({Kind.OCEAN: far, Kind.SURFACE: surface}, SYSTEM, start)
+
+
 def test_input_within_the_ladder_s_age_and_climatology_without_a_date_are_taken():
     ocean = gridded(Kind.OCEAN, timedelta(hours=-3))
     for surface in (gridded(Kind.SURFACE, timedelta(days=7)), gridded(Kind.SURFACE, dated=False)):
