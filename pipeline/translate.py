@@ -101,13 +101,17 @@ def _check_steps(steps: Axis, axis: str, values: Axis, where: str) -> None:
 
 
 def _cut(dataset: xr.Dataset, grid: Grid) -> xr.Dataset:
+    """The grid's cells and a margin; of a grid astride Greenwich both ends of the longitudes, which stay in 0..360."""
     if grid.periodic:
         return dataset
     for axis, edges in (("latitude", grid.latitude_edges), ("longitude", grid.longitude_edges)):
         values = dataset[axis].values
         margin = MARGIN_CELLS * float(np.median(np.diff(values)))
-        inside = np.flatnonzero((values >= edges[0] - margin) & (values <= edges[-1] + margin))
-        dataset = dataset.isel({axis: slice(int(inside[0]), int(inside[-1]) + 1)})
+        beyond, width = values - (edges[0] - margin), edges[-1] - edges[0] + 2 * margin
+        beyond = beyond % 360.0 if axis == "longitude" else beyond
+        inside = np.flatnonzero((beyond >= 0) & (beyond <= width))
+        whole = inside[-1] - inside[0] + 1 == inside.size
+        dataset = dataset.isel({axis: slice(int(inside[0]), int(inside[-1]) + 1) if whole else inside})
     return dataset
 
 

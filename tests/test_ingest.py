@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from pipeline import translate
+from pipeline import weights as w
 from pipeline.errors import InputRefused, InputUnavailable, UsageError
+from pipeline.grids import Grid
 from pipeline.ingest import ingest
 from pipeline.provenance import records
 from pipeline.sources import SOURCES, Native, Request, Source, Term, era5, hycom, nobm
@@ -168,6 +171,25 @@ def test_fields_face_north_and_east_and_are_cut_with_a_margin(tmp_path: Path) ->
     np.testing.assert_array_equal(part["longitude"].values, np.arange(143.0, 157.0))
     expected = native.era5_values("u10", 0, part["latitude"].values, part["longitude"].values)
     np.testing.assert_allclose(part["u10"].values, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("west", [350.5, 344.5, 358.5])
+def test_a_region_astride_greenwich_is_what_the_whole_globe_has_there(west: float, tmp_path: Path) -> None:
+    """Means over its cells from its own cut of a file of the globe, and the same cells of all the globe's means."""
+    native.write_era5(tmp_path / "globe.nc", latitude=np.arange(60.0, 39.0, -1.0), longitude=np.arange(0.0, 360.0))
+    globe = Grid(south=45.0, west=0.5, latitude_step=2.0, longitude_step=2.0, rows=5, columns=180)
+    region = globe.model_copy(update={"west": west, "columns": 9})
+    ladder = Ladder(kind=Kind.SURFACE, rungs=rungs("era5"), required=True)
+    means = []
+    for grid in (globe, region):
+        system = CORAL_SEA.model_copy(update={"ladders": (ladder,), "grid": grid})
+        (part,) = ingest(system, Kind.SURFACE, native.START, inputs=str(tmp_path), scratch=tmp_path)
+        means.append(w.mean(part["t2m"].values, w.weights(part["latitude"].values, part["longitude"].values, grid))[0])
+    assert (np.diff(part["longitude"].values) > 0).all()
+    assert part.sizes["longitude"] == 18 + 2 * translate.MARGIN_CELLS
+    columns = [globe.longitude.tolist().index(east) for east in region.longitude % 360.0]
+    assert np.ptp(means[1]) > 1.0
+    np.testing.assert_allclose(means[1], means[0][:, columns], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
