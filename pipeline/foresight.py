@@ -51,9 +51,12 @@ def foresee(
     """The surface of the lead days that the first rung with any holds, (lead_day, latitude, longitude), float32.
 
     No forecast issued after ``start`` is used. A rung that has nothing, or whose fields are refused, is passed over
-    with its reason on the record; lead days may be missing, and all of them may be. ``without``: why a person decided
-    that none is to be used.
+    with its reason on the record; lead days may be missing, and all of them may be: a forecast of one day, which the
+    weather of its start drives, asks for none and has no record of any. ``without``: why a person decided that none is
+    to be used.
     """
+    if system.forecast_days == 1:
+        return contracts.foreseen(provenance.attach(_none(system), ()), system)
     ladder = system.ladder(Kind.FORCING) if without is None else None
     reasons: list[str] = []
     for number, rung in enumerate(ladder.rungs if ladder else ()):
@@ -112,7 +115,7 @@ def _gridded(found: _Found, request: Request, system: System, reasons: list[str]
         valid_time=found.series.issued, age_hours=age, files=found.series.files, note=words,
         degraded="; ".join([*reasons, *_older(found, age), *_short(found, leads, request, system)]) or None,
     )  # fmt: skip
-    return contracts.foreseen(_attached(dataset.assign_coords(lead_day=leads), record), system)
+    return contracts.foreseen(provenance.attach(dataset.assign_coords(lead_day=leads), (record,)), system)
 
 
 def _older(found: _Found, age_hours: float) -> list[str]:
@@ -130,20 +133,19 @@ def _short(found: _Found, leads: list[int], request: Request, system: System) ->
 
 
 def _nothing(system: System, number_of: int, why: str) -> Gridded:
-    grid = system.grid
+    record = InputRecord(kind=Kind.FORCING, variables=NAMES, source="climatology", rung=number_of, valid_time=None,
+                         age_hours=0.0, note="", degraded=why)  # fmt: skip
+    return contracts.foreseen(provenance.attach(_none(system), (record,)), system)
+
+
+def _none(system: System) -> xr.Dataset:
+    """The surface of no lead day."""
+    grid, dims = system.grid, ("lead_day", "latitude", "longitude")
     empty = np.empty((0, *grid.shape), dtype=np.float32)
-    dims = ("lead_day", "latitude", "longitude")
-    dataset = xr.Dataset(
+    return xr.Dataset(
         {entry.name: (dims, empty.copy(), {"units": entry.units}) for entry in of_kind(Kind.SURFACE)},
         coords={"lead_day": np.empty(0, dtype=np.int64), "latitude": grid.latitude, "longitude": grid.longitude},
     )  # fmt: skip
-    record = InputRecord(kind=Kind.FORCING, variables=NAMES, source="climatology", rung=number_of, valid_time=None,
-                         age_hours=0.0, note="", degraded=why)  # fmt: skip
-    return contracts.foreseen(_attached(dataset, record), system)
-
-
-def _attached(dataset: xr.Dataset, record: InputRecord) -> xr.Dataset:
-    return provenance.attach(dataset, (record,))
 
 
 def in_words(leads: list[int]) -> str:

@@ -231,7 +231,7 @@ def _discovery(entry: ProductEntry, system: System, cycle: Cycle, facts: Facts) 
     return {
         "Conventions": CONVENTIONS,
         "title": f"{entry.title}, {system.region}, from {cycle.start:%Y-%m-%d %H} UTC",
-        "summary": f"{entry.summary} System: {system.title}.{ocean}",
+        "summary": f"{entry.described(system.forecast_days)} System: {system.title}.{ocean}",
         "keywords": ", ".join(dict.fromkeys(item.standard_name for item in entry.variables)),
         "keywords_vocabulary": VOCABULARY,
         "standard_name_vocabulary": VOCABULARY,

@@ -140,6 +140,15 @@ class System(Entry):
     retention: Retention = Field(default=Retention(), exclude=True, description="no part of what a forecast is")
     real_ocean: bool = Field(description="False where the ocean is the twin: nobody may take it for the real one")
 
+    @model_validator(mode="after")
+    def _kept_until_scored(self) -> Self:
+        if self.retention.keep_days < self.forecast_days + 1:
+            raise ValueError(
+                f"{self.name}: a forecast of {self.forecast_days} days must be kept for {self.forecast_days + 1} days or "
+                f"more, until its last day has an analysis to be scored by: not keep_days {self.retention.keep_days:g}"
+            )
+        return self
+
     def ladder(self, kind: Kind) -> Ladder | None:
         """The ladder of a kind of input, if the system has one."""
         return next((ladder for ladder in self.ladders if ladder.kind == kind), None)

@@ -129,6 +129,14 @@ def test_without_any_forecast_it_relaxes_and_says_so(server: FolderServer, tmp_p
     np.testing.assert_array_equal(np.stack(list(forcing.future_forcing(initial, SYSTEM, 6))), expected)
 
 
+def test_a_forecast_of_one_day_needs_no_weather_but_that_of_its_start(server: FolderServer, tmp_path: Path) -> None:
+    found = foreseen(server, tmp_path, SYSTEM.model_copy(update={"forecast_days": 1}))
+    assert found.sizes["lead_day"] == 0
+    assert provenance.records(found) == ()
+    (only,) = forcing.future_forcing(state(found), SYSTEM, 1)
+    close(only[:5], truth(0))
+
+
 def test_a_forecast_that_is_refused_is_passed_over_with_the_reason(server: FolderServer, tmp_path: Path) -> None:
     """A pressure of 2000 hPa on one day: nobody's weather."""
     folder = tmp_path / "wrong"

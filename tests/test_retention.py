@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from s3_server import S3Server
 from shelves import MOMENT, POLICY, SMALL, days_ago, holder, locked, noted, published, system, unfinished
 
@@ -23,7 +24,7 @@ from pipeline.record.journal import Event
 from pipeline.record.judgement import Judgement
 from pipeline.record.latest import latest
 from pipeline.store import Store
-from pipeline.systems import System
+from pipeline.systems import Retention, System
 
 PIN = Pin(who="someone", when=MOMENT, why="a case study")
 
@@ -45,6 +46,14 @@ def seen(store: Store) -> set[tuple[str, int]]:
     """Every edition that readers see."""
     found = shelves.shelves(store, SMALL.name)
     return {(item.cycle.key, revision) for item in found for revision, whole in item.editions.items() if whole}
+
+
+def test_a_forecast_that_would_be_removed_before_its_last_day_is_scored_is_refused() -> None:
+    asked = {name: getattr(SMALL, name) for name in System.model_fields}
+    days = SMALL.forecast_days
+    System(**asked | {"retention": Retention(keep_days=days + 1)})
+    with pytest.raises(ValidationError, match=f"{days} days must be kept for {days + 1} days or more"):
+        System(**asked | {"retention": Retention(keep_days=days + 0.5)})
 
 
 def test_an_empty_store_has_nothing_to_be_removed(any_store: Store) -> None:

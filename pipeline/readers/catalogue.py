@@ -165,7 +165,8 @@ def _collection(system: System, entry: ProductEntry, items: list[Edition]) -> di
     publisher, last = items[0].about.facts.publisher, max(items, key=_end)
     return {
         "type": "Collection", "stac_version": STAC_VERSION, "id": f"{system.name}-{entry.name}",
-        "title": f"{entry.title}, {system.region}", "description": f"{entry.summary} {_honest(system)}",
+        "title": f"{entry.title}, {system.region}",
+        "description": f"{entry.described(system.forecast_days)} {_honest(system)}",
         "license": "other", "keywords": [item.standard_name for item in entry.variables],
         "providers": [{"name": publisher.name, "description": publisher.licence, "roles": ["producer", "host"],
                        "url": publisher.url}],
