@@ -97,7 +97,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit(check=Check.SPIKES, variables=_HEIGHT, label=2.0, refuse=4.0, units=_OF_SPREAD,
           origin="real 0.43, twin 0.46; one packed value of 2 m among tenths is 10"),
     Limit(check=Check.SPIKES, variables=_SURFACE, label=4.0, refuse=12.0, units=_OF_SPREAD,
-          origin="real 1.9 (temperature 1.2), twin 3.3; of pressure at the ground the sea and its shores"),
+          origin="real 1.9 (temperature 1.2), twin 3.3; of temperature and pressure at the ground the open sea"),
     Limit(check=Check.STALE, variables=_OCEAN + _SURFACE, label=0.9, refuse=0.99, units=_SHARE,
           origin="real 0.14 (salinity), twin 0.77 (salinity at 500 m in steps of 0.001); yesterday's file again has 1"),
     Limit(check=Check.STALE, variables=_WAVES + _LIFE, label=0.99, units=_SHARE,

@@ -26,10 +26,9 @@ BLOCK_CELLS = 8
 LEAST_ROW = 8
 """A row of cells that repeats the one before it counts from this many cells on."""
 
-FALL_PA_PER_M = 12.0
-"""How much the pressure at the ground falls with height: the weight of the air near sea level."""
-LAND_SHARE = 0.5
-"""A cell whose land takes more than this share of the weather's spread off the pressure is no measure of weather."""
+OF_THE_LAND = ("surface_air_pressure", "air_temperature")
+"""What land and its height change more than weather does from a cell to the next: 12 Pa and 0.0065 K a metre, and the
+day's course."""
 
 
 class Measured(NamedTuple):
@@ -71,26 +70,21 @@ def repeated_lines(scene: Scene, entry: Variable) -> Iterator[Measured]:
 def spikes(scene: Scene, entry: Variable) -> Iterator[Measured]:
     """The largest departure of a cell from the mean of its four neighbours, over the level's spread.
 
-    Pressure at the ground departs at every mountain: of it only the sea and low shores are looked at.
+    The pressure at the ground and the temperature above it depart at every island: of these only the open sea is
+    looked at, which is all that the ocean feels of them.
     """
     if entry.circular:
         return
     for level in levels(scene, entry):
         values = scaled(level.values, entry).astype(np.float64)
-        if entry.standard_name == "surface_air_pressure":
-            values[_high(values, scene)] = np.nan
+        if entry.standard_name in OF_THE_LAND:
+            height = relief.land_height(scene.grid)
+            values[height > height.min()] = np.nan
         spread = _spread(values, scene.areas)
         if spread > 0:
             departure = np.abs(values - _neighbours(values, scene.grid.periodic)) / spread
             departure[~np.isfinite(departure)] = 0.0
             yield Measured(level.place, float(departure.max()), departure >= 0.5 * departure.max())
-
-
-def _high(pressure: NDArray[np.float64], scene: Scene) -> NDArray[np.bool_]:
-    """The cells whose land stands so high that its pressure at the ground [Pa] tells of the land."""
-    height = relief.land_height(scene.grid)
-    weather = _spread(np.where(height > height.min(), np.nan, pressure), scene.areas)
-    return np.asarray(height * FALL_PA_PER_M > LAND_SHARE * weather)
 
 
 def unchanged(scene: Scene, entry: Variable) -> Iterator[Measured]:
