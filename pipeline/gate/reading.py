@@ -46,14 +46,27 @@ def _levels(field: xr.DataArray) -> Levels:
     plane = ("latitude", "longitude")
     figures = xr.Dataset(
         {
-            "least": field.min(plane, skipna=True),
-            "greatest": field.max(plane, skipna=True),
+            "least": _extreme(field, np.fmin, plane),
+            "greatest": _extreme(field, np.fmax, plane),
             "total": field.sum(plane, skipna=True, dtype=np.float64),
             "finite": field.count(plane),
         }
     ).compute(scheduler="threads", num_workers=LEVELS_AT_ONCE)
     least, greatest, total, finite = (np.atleast_1d(figure.values) for figure in figures.data_vars.values())
     return Levels(least, greatest, total, finite.astype(np.int64), field.sizes["latitude"] * field.sizes["longitude"])
+
+
+def _extreme(field: xr.DataArray, chosen: np.ufunc, plane: tuple[str, str]) -> xr.DataArray:
+    """The finite cells' least or greatest of each level, NaN where it has none.
+
+    Not dask's own, which in each thread changes the process's filters of warnings and puts them back: of two at a time
+    one lets through the warning that the other is about to meet, at a level without a value.
+    """
+    extreme: xr.DataArray = xr.apply_ufunc(
+        chosen.reduce, field, input_core_dims=[plane], kwargs={"axis": (-2, -1)}, dask="parallelized",
+        output_dtypes=[field.dtype], dask_gufunc_kwargs={"allow_rechunk": True},
+    )  # fmt: skip
+    return extreme
 
 
 def _coverage(levels: Levels, entry: Variable, field: xr.DataArray, kind: Kind, where: str) -> None:
