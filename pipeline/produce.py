@@ -31,6 +31,8 @@ VOCABULARY = "CF Standard Name Table v93"
 BOUND = "bound"
 """Name of the dimension of length two of cell bounds."""
 
+TURN_DEGREES = 360.0
+
 OF_THE_WHOLE_COLUMN = (SEA_SURFACE_HEIGHT, MIXED_LAYER_DEPTH)
 """Quantities without depth that are at none: they get no ``depth`` coordinate."""
 
@@ -133,10 +135,17 @@ def produce(day: ForecastDay, entry: ProductEntry, system: System, cycle: Cycle,
     for item in entry.variables:
         rows = [index for index, channel in enumerate(labels) if channel.variable == item.name]
         values = day[entry.state].values[rows[0] : rows[-1] + 1].copy(order="C")
-        round_mantissa(values, item.mantissa_bits)
+        _round(values, item)
         shape = tuple(frame.sizes[dim] for dim in dims(item, entry))
         frame[item.name] = (dims(item, entry), values.reshape(shape), field_attributes(item, entry))
     return contracts.product(frame, entry, system)
+
+
+def _round(values: NDArray[np.float32], item: Variable) -> None:
+    """Round in place to the bits kept; an angle that is a whole turn then is 0."""
+    round_mantissa(values, item.mantissa_bits)
+    if item.circular:
+        values[values >= TURN_DEGREES] = 0.0
 
 
 def dims(item: Variable, entry: ProductEntry) -> tuple[str, ...]:

@@ -142,10 +142,11 @@ class System(Entry):
 
     @model_validator(mode="after")
     def _kept_until_scored(self) -> Self:
-        if self.retention.keep_days < self.forecast_days + 1:
+        least = self.forecast_days + 1
+        if self.retention.keep_days < least:
             raise ValueError(
-                f"{self.name}: a forecast of {self.forecast_days} days must be kept for {self.forecast_days + 1} days or "
-                f"more, until its last day has an analysis to be scored by: not keep_days {self.retention.keep_days:g}"
+                f"{self.name}: a forecast of {self.forecast_days} days must be kept for {least} days or more, until its "
+                f"last day has an analysis to be scored by: not keep_days {self.retention.keep_days:g}"
             )
         return self
 

@@ -105,6 +105,17 @@ def test_the_surface_product_has_surface_fields_and_a_scalar_depth() -> None:
         np.testing.assert_allclose(found[name].values[0], start["kuroshio"].values[index], rtol=2**-10)
 
 
+def test_a_direction_that_rounds_to_a_whole_turn_is_north() -> None:
+    """With 9 bits a bearing from 256 to 512 is a multiple of 0.5: 359.7 stays below 360, 359.8 does not."""
+    start = day(0)
+    row = [channel.variable for channel in channels.waves()].index("mwd")
+    columns = np.flatnonzero(np.isfinite(start["waves"].values[row, 2]))[:4]
+    start["waves"].values[row, 2, columns] = [359.7, 359.8, 360.0, 0.1]
+    found = produce.produce(start, WAVES, small.SYSTEM, small.CYCLE, small.facts())["mwd"].values[0]
+    np.testing.assert_allclose(found[2, columns], [359.5, 0.0, 0.0, 0.1], rtol=2.0**-10)
+    assert np.nanmax(found) < 360.0
+
+
 @pytest.mark.parametrize("lead", range(5))
 @pytest.mark.parametrize("entry", PRODUCTS, ids=lambda entry: entry.name)
 def test_valid_time_is_start_plus_lead(entry, lead: int) -> None:
