@@ -145,8 +145,8 @@ class System(Entry):
         least = self.forecast_days + 1
         if self.retention.keep_days < least:
             raise ValueError(
-                f"{self.name}: a forecast of {self.forecast_days} days must be kept for {least} days or more, until its "
-                f"last day has an analysis to be scored by: not keep_days {self.retention.keep_days:g}"
+                f"{self.name}: a forecast of {self.forecast_days} days must be kept for {least} days or more, until "
+                f"its last day has an analysis to be scored by: not keep_days {self.retention.keep_days:g}"
             )
         return self
 
