@@ -260,6 +260,19 @@ def test_a_day_older_than_what_is_kept_is_not_scored_again_and_that_is_said(fold
     assert folder_store.objects("") == before
 
 
+@pytest.mark.parametrize("leads", [(), (2, 4)])
+def test_lead_days_that_the_system_forecasts_no_more_are_not_due(folder_store, scored, leads) -> None:
+    """Published with four; those two that are left have their places on a board that begins anew."""
+    shorter = small.SYSTEM.model_copy(update={"forecast_days": 2})
+    asked = scoring.Scoring(None, shorter, folder_store, small.START + 9 * DAY)
+    forecast = SimpleNamespace(lead_days=4, products={"waves"}, revision=1)
+    found = scoring.dues(asked, products.WAVES, {small.CYCLE: forecast}, leads)
+    assert [item.lead_day for due in found.values() for item in due] == ([2] if leads else [1, 2])
+    for valid, due in found.items():
+        added = [Scored(item.lead_day, 1, NUMBER, scored[0, item.lead_day]) for item in due]
+        Board(folder_store, shorter, products.WAVES).add(valid, added)
+
+
 def test_a_board_that_was_added_to_since_the_plan_is_left_for_the_next_time(folder_store) -> None:
     scored_days(folder_store, 5)
     plan = retention.plan(folder_store, KEPT, shelves.MOMENT)

@@ -106,7 +106,7 @@ def score_product(
     """Score one product on every valid time that has forecasts without scores."""
     board = Board(asked.store, asked.system, product)
     found = list[tuple[Manifest, Scored]]()
-    all_due = dues(editions, product, asked.moment, leads)
+    all_due = dues(asked, product, editions, leads)
     too_old = [valid for valid in all_due if not board.takes(valid)]
     if too_old:
         most = asked.system.retention.scores_days
@@ -123,14 +123,18 @@ def score_product(
 
 
 def dues(
-    editions: Mapping[Cycle, Manifest], product: ProductEntry, moment: datetime, leads: tuple[int, ...]
+    asked: Scoring, product: ProductEntry, editions: Mapping[Cycle, Manifest], leads: tuple[int, ...]
 ) -> dict[datetime, list[Due]]:  # fmt: skip
-    """By valid time that has been, the forecasts of a product that are valid then."""
+    """By valid time that has been, the forecasts of a product that are valid then.
+
+    Lead days that the system does not forecast any more have no place among its scores.
+    """
     found: dict[datetime, list[Due]] = {}
     for start, manifest in editions.items():
-        for lead in leads or range(1, manifest.lead_days + 1):
+        last = min(manifest.lead_days, asked.system.forecast_days)
+        for lead in leads or range(1, last + 1):
             valid = start.valid_time(lead)
-            if lead <= manifest.lead_days and valid <= moment and product.name in manifest.products:
+            if lead <= last and valid <= asked.moment and product.name in manifest.products:
                 found.setdefault(valid, []).append(Due(manifest, lead))
     return found
 
