@@ -151,7 +151,7 @@ def check(store, day: str) -> None:  # type: ignore[no-untyped-def]
     assert manifest is not None
     prefix = start.revision_prefix(1)
     assert all(store.size(f"{prefix}/{item.path}") == item.size_bytes for item in manifest.objects)
-    assert not manifest.degraded
+    assert not manifest.degraded, manifest.degraded_reasons
     for product in manifest.products:
         assert store.exists(f"{SYSTEM}/scores/{start.key}/r1/{product}.json"), product
 
