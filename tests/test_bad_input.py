@@ -16,6 +16,7 @@ from typing import NamedTuple
 import netCDF4
 import numpy as np
 import pytest
+from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
 from pipeline.errors import GomsError, InputRefused, InputUnavailable
 from pipeline.ingest import ingest
@@ -157,7 +158,8 @@ def real_file(tmp_path: Path, realdata: Path) -> Path:
 
 
 def edited(path: Path, edit: Edit) -> Path:
-    with netCDF4.Dataset(path, "r+") as file:
+    """The library bears no two threads: xarray's lock is held by any that still reads."""
+    with NETCDF4_PYTHON_LOCK, netCDF4.Dataset(path, "r+") as file:
         file.set_auto_maskandscale(False)
         edit(file)
     return path.parent

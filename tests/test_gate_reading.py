@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 import warnings
 
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from dask.delayed import delayed
 
 from pipeline.gate import reading
 
@@ -48,3 +51,22 @@ def test_no_thread_changes_the_filters_of_warnings(monkeypatch: pytest.MonkeyPat
     with warnings.catch_warnings():
         reading._levels(field().chunk({"depth": 1}))
     assert set(changed) == {threading.current_thread()}
+
+
+def test_when_a_level_cannot_be_read_no_thread_reads_on():
+    """What is opened next, of the same library, would meet it there: netCDF-C bears no two threads at a time."""
+    reads, released = list[str](), threading.Event()
+
+    def read(level: int) -> np.ndarray:
+        if level == 0:
+            released.wait(60)
+            raise OSError("damaged")
+        released.set()
+        time.sleep(0.2)
+        reads.append("ended")
+        return np.zeros((5, 7), np.float32)
+
+    planes = [da.from_delayed(delayed(read)(level), (5, 7), np.float32) for level in range(2)]
+    with pytest.raises(OSError, match="damaged"):
+        reading._levels(xr.DataArray(da.stack(planes), dims=PLANE))
+    assert reads == ["ended"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -51,8 +52,10 @@ def _levels(field: xr.DataArray) -> Levels:
             "total": field.sum(plane, skipna=True, dtype=np.float64),
             "finite": field.count(plane),
         }
-    ).compute(scheduler="threads", num_workers=LEVELS_AT_ONCE)
-    least, greatest, total, finite = (np.atleast_1d(figure.values) for figure in figures.data_vars.values())
+    )
+    with ThreadPoolExecutor(LEVELS_AT_ONCE) as own:  # at its end nobody reads any more, also where a level failed
+        done = figures.compute(scheduler="threads", pool=own)
+    least, greatest, total, finite = (np.atleast_1d(figure.values) for figure in done.data_vars.values())
     return Levels(least, greatest, total, finite.astype(np.int64), field.sizes["latitude"] * field.sizes["longitude"])
 
 
