@@ -57,7 +57,7 @@ def chromium(width: int = 1400, height: int = 900, **options: object) -> Iterato
     with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as folder, sync_playwright() as by:
         context = by.chromium.launch_persistent_context(
             folder, executable_path=path, headless=True, args=ARGUMENTS, chromium_sandbox=False,
-            viewport={"width": width, "height": height}, **options,  # type: ignore[arg-type]
+            viewport={"width": width, "height": height}, timeout=PATIENCE_MS, **options,  # type: ignore[arg-type]
         )  # fmt: skip
         context.set_default_timeout(PATIENCE_MS)
         expect.set_options(timeout=PATIENCE_MS)

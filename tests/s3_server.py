@@ -8,20 +8,21 @@ import sysconfig
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline.store import Store
 from tests.ports import free_port, free_ports
 
 BUCKET = "forecasts"
-START_SECONDS = 60
-"""Longest wait for the server: it answers within five seconds on an idle machine."""
+START_SECONDS, ANSWER_SECONDS = 180, 5
+"""Longest wait for the server, and for one answer of it: it is up within five seconds on an idle machine."""
 
 
 class S3Server(NamedTuple):
@@ -127,14 +128,17 @@ def _port_flag(role: str) -> str:
 
 
 def _wait_until_up(endpoint: str, admin: tuple[str, str], process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until an object can be put. A bucket is made before there is a volume for its objects, and once only."""
     client = boto3.client(
         "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=admin[0],
         aws_secret_access_key=admin[1],
+        config=Config(connect_timeout=ANSWER_SECONDS, read_timeout=ANSWER_SECONDS, retries={"total_max_attempts": 1}),
     )  # fmt: skip
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            client.create_bucket(Bucket=BUCKET)
+            with suppress(client.exceptions.BucketAlreadyOwnedByYou):
+                client.create_bucket(Bucket=BUCKET)
             client.put_object(Bucket=BUCKET, Key="first", Body=b"up")
         except (BotoCoreError, ClientError):
             time.sleep(0.2)

@@ -148,8 +148,9 @@ def test_a_server_that_asks_for_more_time_than_there_is_is_given_up(whole: Whole
     assert len(proxy.asked) <= 2
 
 
-def test_an_address_where_nothing_listens_is_no_connection(tmp_path: Path) -> None:
-    wanted = w.request(w.ESPC_DAY, tmp_path, {"hycom-espc": "http://127.0.0.1:9"})._replace(deadline_seconds=2.0)
+def test_an_address_where_nothing_listens_is_no_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "LONGEST_WAIT_SECONDS", 0.1)
+    wanted = w.request(w.ESPC_DAY, tmp_path, {"hycom-espc": "http://127.0.0.1:9"})._replace(deadline_seconds=60.0)
     with pytest.raises(InputUnavailable, match="Cannot connect to host"):
         SOURCES["hycom-espc"].fetch(wanted)
     seen = SOURCES["hycom-espc"].look(wanted)
