@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from s3_server import S3Server
 from shelves import MOMENT, POLICY, SMALL, days_ago, holder, locked, noted, published, system, unfinished
 
 from pipeline import publish
+from pipeline.cycle import Cycle
 from pipeline.errors import StoreError, UsageError
 from pipeline.objects import bucket
 from pipeline.operations import pins, retention
@@ -273,17 +274,16 @@ def test_a_journal_that_cannot_be_read_keeps_its_cycle(folder_store: Store) -> N
     assert kept(plan, days_ago(30).key)[0].startswith("not to be judged: needed a whole Journal")
 
 
-def test_files_of_puts_that_never_ended_go(folder_store: Store) -> None:
-    folder_store.write_bytes("a", b"1")
-    incoming = Path(folder_store.address(".incoming"))
-    for name, hours in (("old", 49), ("new", 47)):
-        (incoming / name).write_bytes(b"123")
-        when = (MOMENT - timedelta(hours=hours)).timestamp()
-        os.utime(incoming / name, (when, when))
+@pytest.mark.parametrize("path", [pins.path, judgement.path])
+def test_a_pin_or_a_decision_that_cannot_be_read_keeps_its_cycle_and_no_other(
+    folder_store: Store, path: Callable[[Cycle], str]
+) -> None:
+    for days in (40, 30, 2, 1):
+        published(folder_store, days_ago(days))
+    folder_store.write_bytes(path(days_ago(40)), b"{")
     plan = retention.plan(folder_store, SMALL, MOMENT)
-    assert [(item.what, item.paths, item.size_bytes) for item in plan.removals] == [(What.LEFTOVER, ("old",), 3)]
-    tend(folder_store)
-    assert [path.name for path in incoming.iterdir()] == ["new"]
+    assert goes(plan) == {(days_ago(30).key, 1, What.SIGHT)}
+    assert kept(plan, days_ago(40).key)[0].startswith("not to be judged: needed a whole ")
 
 
 class Killed(BaseException):

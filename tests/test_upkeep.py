@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from journeys import Here
+from small_disk import SmallDisk
 from small_goms import SMALL_SEA
 
 from flows import clock
@@ -21,6 +22,8 @@ from pipeline import publish, systems
 from pipeline.cycle import cycle
 from pipeline.objects.slab_cache import SlabCache
 from pipeline.operations import pins, retention
+from pipeline.record import journal
+from pipeline.record.journal import Event, Note
 from pipeline.record.latest import latest
 from pipeline.store import Store
 from pipeline.systems import Retention
@@ -201,6 +204,42 @@ def test_what_cannot_be_swept_breaks_nothing_off(
 def told(capsys: pytest.CaptureFixture[str]) -> str:
     """What was said, its lines joined."""
     return capsys.readouterr().err.replace("\n", "")
+
+
+def test_on_a_full_disk_what_needs_no_room_goes_first_and_makes_room_for_the_rest(
+    sea: Here, small_disk: SmallDisk
+) -> None:
+    """Of a run that was given up its state goes, which needs a lock, and that a file."""
+    store = Store(small_disk.folder / "store")
+    begun = Note(when=FIRST.start, event=Event.BEGUN, who="someone", words="r1")
+    journal.note(store, FIRST, begun)
+    store.write_bytes(f"{FIRST.run_prefix}/staged/ocean.npz", bytes(20_000))
+    store.write_bytes("cache/slabs/20230101/abc", bytes(8_000))
+    put = Path(store.address(".incoming/ocean.npz.a1b2"))
+    put.write_bytes(bytes(8_000))
+    os.utime(put, (FIRST.start.timestamp(), FIRST.start.timestamp()))
+    planned = sea("housekeeping", "--store", store.uri)
+    assert "puts that never ended: 1, 8.0 kB would be freed" in planned.out
+    small_disk.leave(0)
+    done = sea("housekeeping", "--apply", "--store", store.uri)
+    assert done.code == 0, done.err
+    assert "puts that never ended: 1, 8.0 kB freed" in done.out
+    assert not put.exists()
+    assert store.objects("cache") == store.objects(f"{FIRST.run_prefix}/staged") == []
+
+
+def test_a_system_that_fails_keeps_nothing_else_from_being_tended(
+    sea: Here, two_days: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = SMALL_SEA.model_copy(update={"name": "other-sea"})
+    monkeypatch.setattr(systems, "SYSTEMS", (other, *systems.SYSTEMS))
+    two_days.write_bytes("other-sea/latest.json", b"{")
+    two_days.write_bytes("cache/slabs/20230101/abc", bytes(8_000))
+    done = sea("housekeeping", "--apply", "--store", two_days.uri)
+    assert (done.code, "needed a whole Latest" in done.err) == (6, True)
+    assert publish.published(two_days, FIRST) is None
+    assert "20230101T00 r1" in done.out
+    assert two_days.objects("cache") == []
 
 
 def test_housekeeping_removes_slabs_of_long_ago_and_nobody_takes_the_cache_for_a_system(

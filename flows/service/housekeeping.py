@@ -26,11 +26,10 @@ def housekeeping(store: str | None = None, apply: bool = True) -> State[Any]:
     """
     runlog.begin()
     try:
-        opened = Store(store or Settings().store)
-        tended = upkeep.tend_all(opened, upkeep.wanted_systems(None), apply=apply)
-        slabs = upkeep.tend_cache(opened, apply=apply)
+        made = upkeep.tend_all(Store(store or Settings().store), None, apply=apply)
     except GomsError as error:
         return Failed(message=str(error))
-    freed = slabs + sum((item.done or item.plan).freed_bytes for item in tended)
-    things = sum(len(item.done.removed if item.done else item.plan.removals) for item in tended)
-    return Completed(message=f"{things} {'removed' if apply else 'to be removed'}, {readable(freed)} freed")
+    if made.failed is not None:
+        return Failed(message=str(made.failed))
+    what = "removed" if apply else "to be removed"
+    return Completed(message=f"{made.things} {what}, {readable(made.freed_bytes)} freed")

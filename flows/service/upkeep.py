@@ -46,16 +46,48 @@ class Tended(NamedTuple):
     swept: tuple[Path, ...]
 
 
+class Scraps(NamedTuple):
+    """What is past its time and is no system's: bytes of fetched slabs, and puts that never ended, each with its bytes."""
+
+    slabs_bytes: int = 0
+    puts: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """All of it."""
+        return self.slabs_bytes + sum(size for _, size in self.puts)
+
+
+class Tending(NamedTuple):
+    """What was planned or done of each system and of what is no system's; ``failed``: why not all of it."""
+
+    systems: tuple[Tended, ...]
+    scraps: Scraps | None
+    failed: StoreError | None
+
+    @property
+    def freed_bytes(self) -> int:
+        """Bytes that are free by it, or would be."""
+        scraps = self.scraps.size_bytes if self.scraps else 0
+        return scraps + sum((item.done or item.plan).freed_bytes for item in self.systems)
+
+    @property
+    def things(self) -> int:
+        """How much was removed, or would be, but for slabs, of which bytes are told alone."""
+        puts = len(self.scraps.puts) if self.scraps else 0
+        return puts + sum(len(item.done.removed if item.done else item.plan.removals) for item in self.systems)
+
+
 def tend(entry: System, store: Store, *, apply: bool) -> Tended:
     """Plan a system's housekeeping and, where asked to, do it."""
     moment, settings = clock.now(), Settings()
     plan = retention.plan(store, entry, moment)
     if not apply:
         return Tended(plan, None, ())
+    swept = tuple(sweep(settings.scratch, entry, moment))
     done = retention.apply(store, plan, holding.this_process(), held(store, settings.lease_seconds))
     catalogue.refresh(store, entry, left_out(f"the catalogue of {entry.name}"))
     view.refresh(store, entry, left_out(f"the page of {entry.name}"))
-    swept = tuple(sweep(settings.scratch, entry, moment))
     progress().say(
         f"housekeeping of {entry.name}: {len(done.removed)} removed, {readable(done.freed_bytes)} freed, "
         f"{len(plan.kept) + len(done.kept)} kept, {len(swept)} files or folders of scratch removed"
@@ -74,24 +106,35 @@ def held(store: Store, lease_seconds: float) -> Callable[[Owned], AbstractContex
     return hold
 
 
-def tend_all(store: Store, wanted: tuple[System, ...], *, apply: bool) -> list[Tended]:
-    """Every system's housekeeping; one that fails does not keep the others from theirs, and is raised at the end."""
-    tended, failed = list[Tended](), list[StoreError]()
-    for entry in wanted:
+def tend_all(store: Store, system: str | None, *, apply: bool) -> Tending:
+    """Housekeeping of one system, or of the whole store; what fails does not keep the rest from its turn.
+
+    First goes what needs no lock: a full disk has no room for one.
+    """
+    scraps, tended, failed = None, list[Tended](), list[StoreError]()
+    if system is None:
+        try:
+            scraps = tend_scraps(store, apply=apply)
+        except StoreError as error:
+            failed.append(error)
+    for entry in wanted_systems(system):
         try:
             tended.append(tend(entry, store, apply=apply))
         except StoreError as error:
             failed.append(error)
-    if failed:
-        raise failed[0]
-    return tended
+    return Tending(tuple(tended), scraps, failed[0] if failed else None)
 
 
-def tend_cache(store: Store, *, apply: bool) -> int:
-    """Bytes of fetched slabs that are past their time; removed where asked to."""
+def tend_scraps(store: Store, *, apply: bool) -> Scraps:
+    """What is past its time and is no system's; removed where asked to."""
     moment, kept = clock.now(), timedelta(days=Settings().cache_days)
-    cache = SlabCache(store, moment)
-    return cache.prune(moment, kept) if apply else sum(cache.outdated(moment, kept).values())
+    abandoned = max(entry.retention.abandoned_hours for entry in systems.SYSTEMS)
+    puts, cache = tuple(store.leftovers(moment - timedelta(hours=abandoned))), SlabCache(store, moment)
+    if not apply:
+        return Scraps(sum(cache.outdated(moment, kept).values()), puts)
+    for name, _ in puts:
+        store.forget(name)
+    return Scraps(cache.prune(moment, kept), puts)
 
 
 def sweep(scratch: Path, entry: System, moment: datetime) -> Iterator[Path]:
@@ -144,7 +187,8 @@ def housekeeping(system: str | None, store: str | None, *, apply: bool) -> None:
     """Print each system's plan, and do it where asked to."""
     PROGRESS.set(Progress())
     opened = Store(store or Settings().store)
-    for tended in tend_all(opened, wanted_systems(system), apply=apply):
+    tending = tend_all(opened, system, apply=apply)
+    for tended in tending.systems:
         if tended.plan.removals:
             wide().print(plan_table(tended.plan, tended.done))
         else:
@@ -154,12 +198,16 @@ def housekeeping(system: str | None, store: str | None, *, apply: bool) -> None:
                 say(f"kept: {item.cycle}: {item.why}")
         for item in tended.done.kept if tended.done else ():
             say(f"not removed after all: {item.cycle}: {item.why}")
-    if system is None:
-        stale = tend_cache(opened, apply=apply)
+    if tending.scraps is not None:
         what = "freed" if apply else "would be freed"
+        stale, puts = tending.scraps.slabs_bytes, tending.scraps.puts
         say(f"slabs fetched more than {Settings().cache_days:g} days ago: {readable(stale)} {what}")
+        if puts:
+            say(f"puts that never ended: {len(puts)}, {readable(sum(size for _, size in puts))} {what}")
+    if tending.failed is not None:
+        raise tending.failed
     if not apply:
-        say("nothing was removed: goms housekeeping --apply removes what the tables show")
+        say("nothing was removed: goms housekeeping --apply removes what is said here")
 
 
 def plan_table(plan: Plan, done: Done | None) -> Table:
@@ -170,8 +218,7 @@ def plan_table(plan: Plan, done: Done | None) -> Table:
         table.add_column(heading, justify="right" if heading in ("objects", "bytes") else "left", overflow="fold")
     shown = plan.removals if done is None else done.removed
     for item in shown:
-        name = item.paths[0] if not item.cycle else _named(item)
-        table.add_row(name, item.what.value, escape(item.why), str(item.objects), readable(item.size_bytes))
+        table.add_row(_named(item), item.what.value, escape(item.why), str(item.objects), readable(item.size_bytes))
     table.add_section()
     freed = plan.freed_bytes if done is None else done.freed_bytes
     table.add_row("", f"{len(shown)} in all", f"{len(plan.kept)} kept", "", readable(freed))

@@ -38,7 +38,6 @@ class What(StrEnum):
     EDITION = "edition, its objects"
     STATE = "state of a run"
     RECORDS = "journal and scores"
-    LEFTOVER = "unfinished put"
     SCORES_SIGHT = "scores of old days, from readers' sight"
     SCORES = "scores of old days, their objects"
 
@@ -134,11 +133,6 @@ def plan(store: Store, system: System, moment: datetime) -> Plan:
     past = _Past(store, system, moment, found, _shielded(store, system, found))
     decisions = [decision for index in range(len(found)) for decision in _decide(past, index)]
     decisions += _old_scores(past)
-    abandoned = past.before(hours=system.retention.abandoned_hours)
-    decisions += [
-        Removal(What.LEFTOVER, "", None, (name,), "a put that never ended", size, 1)
-        for name, size in store.leftovers(abandoned)
-    ]
     return Plan(
         system.name, moment, tuple(item for item in decisions if isinstance(item, Removal)),
         tuple(item for item in decisions if isinstance(item, Kept)),
@@ -146,15 +140,13 @@ def plan(store: Store, system: System, moment: datetime) -> Plan:
 
 
 def apply(store: Store, wanted: Plan, who: str, hold: Hold) -> Done:
-    """Remove what a plan says, cycle by cycle, each held meanwhile; what has changed since the plan is kept."""
+    """Remove what a plan says, cycle by cycle, each held meanwhile; what has changed since the plan is kept.
+
+    What frees bytes goes first: what only leaves readers' sight needs room for an entry in the journal.
+    """
     removed, kept = list[Removal](), list[Kept]()
-    for key, items in groupby(wanted.removals, key=lambda item: item.cycle):
-        group = tuple(items)
-        if not key:
-            for item in group:
-                store.forget(*item.paths)
-            removed += group
-            continue
+    groups = [(key, tuple(items)) for key, items in groupby(wanted.removals, key=lambda item: item.cycle)]
+    for key, group in sorted(groups, key=lambda pair: _freed(pair[1]) == 0):
         try:
             owned = Scores(wanted.system) if key == BOARDS else from_key(wanted.system, key)
             with hold(owned) as ours:
@@ -206,6 +198,14 @@ def _untouchable(store: Store, cycle: Cycle, private: Mapping[str, int], signs: 
         return f"held by {signs.holder}"
     if signs.fault is not None:
         return f"not to be judged: {signs.fault}"
+    try:
+        return _wanted(store, cycle, private)
+    except StoreError as error:
+        return f"not to be judged: {error}"
+
+
+def _wanted(store: Store, cycle: Cycle, private: Mapping[str, int]) -> str | None:
+    """Who wants a cycle kept and why, or ``None``."""
     pin = pins.pinned(store, cycle) if pins.path(cycle) in private else None
     if pin is not None:
         return f"pinned by {pin.who}, {pin.when:%Y-%m-%d %H:%M} UTC: {pin.why}"
@@ -343,7 +343,7 @@ def _remove(store: Store, cycle: Cycle, items: Sequence[Removal], moment: dateti
     reason = _changed(store, cycle, items)
     if reason is not None:
         return Done((), (Kept(cycle.key, None, reason),))
-    for item in items:
+    for item in sorted(items, key=lambda item: item.what in SIGHTS):
         if item.what is What.SIGHT:
             words = f"r{item.revision} taken from readers' sight: {item.why}"
             journal.note(store, cycle, Note(when=moment, event=Event.WITHDRAWN, who=who, words=words))
