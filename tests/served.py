@@ -8,11 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import small_goms
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Scheduled
 
 from tests.ports import free_port
 
@@ -36,6 +39,11 @@ class Up(NamedTuple):
         return f"http://127.0.0.1:{self.port}/api"
 
     @property
+    def fired(self) -> datetime:
+        """When the schedule fired last, for 2023-01-01."""
+        return datetime.fromisoformat(self.environment["SMALL_SEA_FIRED"])
+
+    @property
     def client(self) -> SyncPrefectClient:
         return SyncPrefectClient(self.api)
 
@@ -53,10 +61,11 @@ class Up(NamedTuple):
                               timeout=PATIENCE_SECONDS, check=False)  # fmt: skip
 
     def fire(self, deployment: str, **parameters: Any) -> FlowRun:
-        """A run of a deployment, now."""
+        """A run of a deployment, now, that was due when the schedule fired last."""
+        due: State[Any] = Scheduled(scheduled_time=self.fired)
         with self.client as client:
             found = client.read_deployment_by_name(deployment)
-            return client.create_flow_run_from_deployment(found.id, parameters=parameters)
+            return client.create_flow_run_from_deployment(found.id, parameters=parameters, state=due)
 
     def ended(self, run: FlowRun, after: State[Any] | None = None) -> State[Any]:
         """The state in which a run ends; ``after``: not this one, for a run that is tried again."""
@@ -97,7 +106,8 @@ def start(folder: Path, masks: Path, store: str, *options: object, **others: str
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GOMS_", "PREFECT_"))}
     environment = inherited | {
         "GOMS_SCRATCH": str(folder / "scratch"), "OMP_NUM_THREADS": "1", "COLUMNS": "200",
-        "SMALL_SEA_MASKS": str(masks), "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_LOGGING_LEVEL": "INFO",
+        "SMALL_SEA_MASKS": str(masks), "SMALL_SEA_FIRED": small_goms.fired(),
+        "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_TASK_DEFAULT_RETRIES": "0",  # what fails here fails for good, and is waited for
         "PYTHONPATH": os.pathsep.join((str(HERE / "small_site"), str(HERE), str(HERE.parent))), **others,
     }  # fmt: skip

@@ -7,7 +7,7 @@ it in seconds. It has no plankton, and its waves are optional.
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import native_files as native
@@ -58,6 +58,15 @@ def make_masks(folder: Path, inputs: Path, scratch: Path) -> None:
         landmask.save(SMALL_SEA, mask_making.from_source(SMALL_SEA, START, str(inputs), scratch))
     finally:
         landmask.FOLDER = before
+
+
+def fired() -> str:
+    """When a service's schedule of the sea fired last: two minutes ago, so that it does not fire of itself in a test.
+
+    It is for the test to ask, once, and for all processes of the service to be told (``small_site``): of two that
+    count the days since for themselves one does so after midnight.
+    """
+    return (datetime.now(UTC) - timedelta(minutes=2)).replace(second=0, microsecond=0).isoformat()
 
 
 def install(masks: Path) -> None:

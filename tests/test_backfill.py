@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from journeys import Goms, contents
-from small_goms import SMALL_SEA
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Crashed
+from small_goms import SMALL_SEA, fired
 
 from flows import clock
-from flows.service import backfill
+from flows.service import backfill, submission
 from flows.service.backfill import BEFORE, FAILED, HELD, LEFT, PUBLISHED, Ended, Tally
+from flows.service.server import Away
 from pipeline import cycle, publish
 from pipeline.errors import UsageError
 from pipeline.record import judgement
@@ -117,6 +121,39 @@ def test_why_a_cycle_failed_is_said_as_it_is(
     assert "20230101T00 failed, 0 s: found [nan nan] in [/data/a.nc]" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("hurried")
+def test_a_server_that_comes_back_is_asked_what_became_of_its_runs(
+    folder_store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And one that does not is not waited for without end."""
+    silent, pool = [0, 1, 2], backfill.WorkPool(backfill.Asked(SMALL_SEA, folder_store, None, "persistence", 0))
+    begun = backfill.Submitted(DAYS[0], FlowRun(flow_id=uuid4()), 0.0)
+
+    def look(run: FlowRun) -> FlowRun:
+        if silent:
+            raise Away(f"a server {silent.pop()}", found="none", where="here", action="wait")
+        return run.model_copy(update={"state": Crashed(message="out of memory")})
+
+    monkeypatch.setattr(submission, "look", look)
+    ended = pool.end(begun)
+    assert ended is not None
+    assert (ended.how, ended.words, silent) == (FAILED, "out of memory", [])
+    assert capsys.readouterr().err.count("waiting, 900 s at most: needed a server 2") == 1
+    silent.append(3)
+    monkeypatch.setattr(backfill, "AWAY_SECONDS", 0.0)
+    with pytest.raises(Away, match="a server 3"):
+        pool.end(begun)
+
+
+def test_a_day_that_has_not_come_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Today is, though its start is later today: its latest is nobody else's."""
+    monkeypatch.setattr(clock, "now", lambda: datetime(2023, 1, 3, 0, 30, tzinfo=UTC))
+    later = SMALL_SEA.model_copy(update={"start_hour": 12})
+    assert len(backfill.span(later, "2023-01-01", "2023-01-03", newest_first=False)) == 3
+    with pytest.raises(UsageError, match="found 2023-01-04, and today is 2023-01-03"):
+        backfill.span(later, "2023-01-01", "2023-01-04", newest_first=False)
+
+
 def test_the_exit_code_is_that_of_the_first_failure() -> None:
     good, late = Ended(DAYS[0], PUBLISHED), Ended(DAYS[1], FAILED, 3, "needed")
     assert backfill.exit_code([good]) == 0
@@ -125,7 +162,7 @@ def test_the_exit_code_is_that_of_the_first_failure() -> None:
 
 def test_days_are_filled_by_processes_of_this_machine_and_not_twice(goms: Goms, folder_store: Store) -> None:
     """The third day has no files. Run again, the second is published before, and the third fails the same way."""
-    goms.environment["SMALL_SEA_MASKS"] = str(goms.masks)
+    goms.environment.update(SMALL_SEA_MASKS=str(goms.masks), SMALL_SEA_FIRED=fired())
     goms.environment["PYTHONPATH"] = f"{Path(__file__).parent / 'small_site'}:{goms.environment['PYTHONPATH']}"
     words = ("backfill", "2023-01-02", "2023-01-03", *goms.request(folder_store), "--workers", "2")
     first = goms(*words)

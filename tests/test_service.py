@@ -27,6 +27,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from docker.types import DeviceRequest
 from prefect import events
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.events.schemas.automations import AutomationCore
 from s3_server import BUCKET, S3Server
@@ -36,13 +37,13 @@ from flows.service import deployments
 from pipeline import cycle, publish, systems
 from pipeline.record import journal, lock
 from pipeline.record.journal import Event
-from pipeline.record.latest import latest
+from pipeline.record.latest import Latest, latest
 from pipeline.store import Store
 
 pytestmark = pytest.mark.server
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
-CYCLE = cycle.cycle("small-sea", "2023-01-01", 0)
+CYCLE, NEXT = (cycle.cycle("small-sea", day, 0) for day in ("2023-01-01", "2023-01-02"))
 FIELDS = set(AutomationCore.model_fields) - {"owner_resource"}
 
 
@@ -93,7 +94,8 @@ def persistence(store: Store, **others: Any) -> dict[str, Any]:
 
 
 def test_the_schedule_fires_and_everyone_reads_what_nobody_else_writes(up: Up, keys: S3Server, tmp_path: Path) -> None:
-    """Prefect's own file, for the small sea and with an interval of seconds, until it has fired."""
+    """Prefect's own file, for the small sea and with an interval of seconds, until it has fired: for the next day where
+    midnight came since the service's own schedule fired."""
     prefix = uuid.uuid4().hex
     store = Store(f"s3://{BUCKET}/{prefix}")
     policy = runpy.run_path(str(DEPLOY / "prepare.py"))["policy"]("public-read", BUCKET, prefix, ("small-sea",))
@@ -106,30 +108,35 @@ def test_the_schedule_fires_and_everyone_reads_what_nobody_else_writes(up: Up, k
     (tmp_path / "prefect.yaml").write_text(yaml.safe_dump(content | {"deployments": [daily]}))
     deployed = up.prefect("--no-prompt", "deploy", "--all", "--prefect-file", tmp_path / "prefect.yaml")
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
-    up.waits(lambda: lock.holder(store, CYCLE))
+    up.waits(lambda: lock.holder(store, CYCLE) or lock.holder(store, NEXT))
     with up.client as prefect:
-        prefect.pause_deployment(prefect.read_deployment_by_name("daily/daily-soon").id)
+        soon = prefect.read_deployment_by_name("daily/daily-soon").id
+        prefect.pause_deployment(soon)
+        runs = prefect.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[soon])))
     newest = up.waits(lambda: latest(store, "small-sea"))
-    _anyone_reads(keys, store, newest.prefix)
-    _nobody_writes(keys, prefix)
+    meant = {CYCLE.start + timedelta(days=(run.expected_start_time.date() - up.fired.date()).days)
+             for run in runs if run.start_time and run.expected_start_time}  # fmt: skip
+    assert newest.start.start in meant
+    _anyone_reads(keys, store, newest)
+    _nobody_writes(keys, prefix, newest.cycle)
 
 
-def _anyone_reads(keys: S3Server, store: Store, prefix: str) -> None:
+def _anyone_reads(keys: S3Server, store: Store, newest: Latest) -> None:
     options = {"anon": True, "endpoint_url": keys.endpoint}
-    with xr.open_zarr(store.address(f"{prefix}/ocean.zarr"), storage_options=options, chunks=None) as ocean:
-        assert str(ocean["forecast_reference_time"].values)[:10] == "2023-01-01"
+    with xr.open_zarr(store.address(f"{newest.prefix}/ocean.zarr"), storage_options=options, chunks=None) as ocean:
+        assert str(ocean["forecast_reference_time"].values)[:10] == f"{newest.start.start:%Y-%m-%d}"
         assert float(ocean["to"].isel(time=6).max()) == pytest.approx(24.5, abs=1.5)  # 22 + 5 * plane, see the files
 
 
-def _nobody_writes(keys: S3Server, prefix: str) -> None:
+def _nobody_writes(keys: S3Server, prefix: str, made: str) -> None:
     anyone = boto3.client("s3", endpoint_url=keys.endpoint, region_name="us-east-1",
                           config=Config(signature_version=UNSIGNED))  # fmt: skip
     assert anyone.get_object(Bucket=BUCKET, Key=f"{prefix}/small-sea/latest.json")["ContentLength"] > 0
     for refused in (
         lambda: anyone.put_object(Bucket=BUCKET, Key=f"{prefix}/small-sea/latest.json", Body=b"{}"),
-        lambda: anyone.put_object(Bucket=BUCKET, Key=f"{prefix}/small-sea/cycles/20230101T00/r1/new", Body=b""),
+        lambda: anyone.put_object(Bucket=BUCKET, Key=f"{prefix}/small-sea/cycles/{made}/r1/new", Body=b""),
         lambda: anyone.delete_object(Bucket=BUCKET, Key=f"{prefix}/small-sea/latest.json"),
-        lambda: anyone.get_object(Bucket=BUCKET, Key=f"{prefix}/small-sea/runs/20230101T00/journal.json"),
+        lambda: anyone.get_object(Bucket=BUCKET, Key=f"{prefix}/small-sea/runs/{made}/journal.json"),
     ):
         with pytest.raises(ClientError, match=r"AccessDenied|Forbidden|403"):
             refused()

@@ -19,6 +19,7 @@ import composed
 import debian
 import postgres
 import pytest
+import small_goms
 import xarray as xr
 from composed import DEPLOY, Machine, waits
 
@@ -36,8 +37,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, small_sea: tuple[Path, Path]
     here = Path(__file__).parent
     made = composed.machine(
         tmp_path_factory.mktemp("together"), "production" if programs else "laptop",
-        PYTHONPATH=f"{here / 'small_site'}:{here}:{here.parent}", SMALL_SEA_MASKS=str(masks), GOMS_INPUTS=str(inputs),
-        OMP_NUM_THREADS="1", PREFECT_WORKER_QUERY_SECONDS="1", AWS_CONFIG_FILE="/dev/null",
+        PYTHONPATH=f"{here / 'small_site'}:{here}:{here.parent}", SMALL_SEA_MASKS=str(masks),
+        SMALL_SEA_FIRED=small_goms.fired(), GOMS_INPUTS=str(inputs), OMP_NUM_THREADS="1",
+        PREFECT_WORKER_QUERY_SECONDS="1", AWS_CONFIG_FILE="/dev/null",
     )  # fmt: skip
     (made.folder / "deploy").symlink_to(DEPLOY)  # as it lies in the image
     prepare = [sys.executable, DEPLOY / "prepare.py", "--systems", "small-sea", "--out", made.secrets]
@@ -85,16 +87,17 @@ def ask(place: Machine, path: str, body: Any = None, password: str | None = None
         return json.load(answer)
 
 
+def answered(place: Machine, path: str) -> Any:
+    """The answer, or nothing where there is none this time: the server is busy, or not there yet."""
+    try:
+        return ask(place, path)
+    except OSError:
+        return None
+
+
 def asked_until(place: Machine, path: str, *names: str) -> Any:
     """The answer as soon as there is one."""
-
-    def look() -> Any:
-        try:
-            return ask(place, path)
-        except OSError:
-            return None
-
-    return waits(look, place, *names)
+    return waits(lambda: answered(place, path), place, *names)
 
 
 def object_at(place: Machine, path: str) -> bytes | None:
@@ -115,10 +118,12 @@ def published(together: Machine) -> Machine:
     """After a run of the daily deployment that was asked for through Prefect's API and made by the worker."""
     server = "prefect" if together.profile == "production" else "prefect-laptop"
     found = asked_until(together, "deployments/name/daily/daily-small-sea", server, "deploy")
-    run = ask(together, f"deployments/{found['id']}/create_flow_run", {"parameters": {"forecaster": "persistence"}})
+    due = {"type": "SCHEDULED", "state_details": {"scheduled_time": together.extra["SMALL_SEA_FIRED"]}}
+    wanted = {"parameters": {"forecaster": "persistence"}, "state": due}
+    run = ask(together, f"deployments/{found['id']}/create_flow_run", wanted)
 
     def ended() -> str | None:
-        state = ask(together, f"flow_runs/{run['id']}")["state"]
+        state = (answered(together, f"flow_runs/{run['id']}") or {"state": {"type": None}})["state"]
         return state["type"] if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
 
     assert waits(ended, together, "worker", server) == "COMPLETED", together.log("worker")[-5000:]
@@ -188,6 +193,6 @@ def test_watch_looks_with_its_own_keys(published: Machine) -> None:
 
 
 def test_health_is_what_the_containers_say(published: Machine) -> None:
-    checked = ("worker", "metrics", "prefect" if published.profile == "production" else "prefect-laptop")
-    assert {name: published.healthy(name) for name in checked} == dict.fromkeys(checked, True)
+    for name in ("worker", "metrics", "prefect" if published.profile == "production" else "prefect-laptop"):
+        assert waits(lambda name=name: published.healthy(name), published, name)
     assert not published._replace(ports={**published.ports, "worker": 1}).healthy("worker")
