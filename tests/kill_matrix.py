@@ -12,13 +12,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import Queue
 from typing import NamedTuple
 
 import pytest
 from forked import Forks
-from journeys import contents, keys
+from journeys import PATIENCE_SECONDS, contents, keys
 from kill_points import POINTS, Point
 from onlooker import Onlooker, Seen
 
@@ -83,9 +84,10 @@ class Matrix:
         self._forks, self._folder = forks, folder
         self._first, self._undisturbed = stores[0], _compared(stores[1])
         self._threads = ThreadPoolExecutor(AT_ONCE)
-        self._onlookers: Queue[Onlooker] = Queue()
+        self._masks, self._environment = masks, forks.goms.environment | keys()
+        self._begun, self._free = list[Onlooker](), Queue[Onlooker]()
         for _ in range(AT_ONCE):
-            self._onlookers.put(Onlooker(masks, forks.goms.environment | keys()))
+            self._free.put(self._another())
         self._rows: dict[tuple[str, str], Future[Row]] = {}
 
     def begin(self, points: Sequence[Point], where: Callable[[], Store], kind: str) -> None:
@@ -103,21 +105,35 @@ class Matrix:
         return Store(self._folder / uuid.uuid4().hex)
 
     def close(self) -> None:
-        """End the readers."""
+        """End the readers, every one, though one of them does not end well."""
         self._threads.shutdown(cancel_futures=True)
-        while not self._onlookers.empty():
-            self._onlookers.get().close()
+        with ExitStack() as stack:
+            for onlooker in self._begun:
+                stack.callback(onlooker.close)
+
+    def _another(self) -> Onlooker:
+        self._begun.append(Onlooker(self._masks, self._environment))
+        return self._begun[-1]
+
+    @contextmanager
+    def _reader(self) -> Iterator[Onlooker]:
+        """A reader of one's own; where its row fails another takes its place, for it looks on or has ended."""
+        onlooker, back = self._free.get(timeout=PATIENCE_SECONDS), False
+        try:
+            yield onlooker
+            back = True
+        finally:
+            self._free.put(onlooker if back else self._another())
 
     def _row(self, point: Point, store: Store, kind: str) -> Row:
         begun = time.monotonic()
         _copy(self._first, store)
-        onlooker = self._onlookers.get()
-        onlooker.look(store)
-        killed = self._forks.run(SECOND, store, point.name, **ENVIRONMENT).finish()
-        then, published = _newest(store), publish.published(store, CYCLE) is not None
-        rerun = self._forks.run(SECOND, store, **ENVIRONMENT).finish()
-        seen = onlooker.stop()
-        self._onlookers.put(onlooker)
+        with self._reader() as onlooker:
+            onlooker.look(store)
+            killed = self._forks.run(SECOND, store, point.name, **ENVIRONMENT).finish()
+            then, published = _newest(store), publish.published(store, CYCLE) is not None
+            rerun = self._forks.run(SECOND, store, **ENVIRONMENT).finish()
+            seen = onlooker.stop()
         made = _compared(store)
         return Row(
             point, kind, killed.code, then, published, rerun.code, rerun.err.count("reused"), _newest(store),

@@ -56,8 +56,13 @@ class Onlooker:
         return Seen(**json.loads(self._hear()))
 
     def close(self) -> None:
-        """End it."""
-        self._process.communicate(timeout=60)
+        """End it, also amid a look."""
+        try:
+            self._process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+            raise
 
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None

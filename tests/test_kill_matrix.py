@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -29,11 +30,10 @@ def matrix(
     with pytest.MonkeyPatch.context() as environment:
         for name, value in s3_server.environment(s3_server.admin).items():
             environment.setenv(name, value)
-        made = Matrix(forks, small_sea[1], both_days, tmp_path_factory.mktemp("killed"))
-        made.begin([item["point"] for item in asked if item["where"] == "folder"], made.folder, "folder")
-        made.begin([item["point"] for item in asked if item["where"] == "S3"], _on_s3, "S3")
-        yield made
-        made.close()
+        with closing(Matrix(forks, small_sea[1], both_days, tmp_path_factory.mktemp("killed"))) as made:
+            made.begin([item["point"] for item in asked if item["where"] == "folder"], made.folder, "folder")
+            made.begin([item["point"] for item in asked if item["where"] == "S3"], _on_s3, "S3")
+            yield made
 
 
 def _on_s3() -> Store:
