@@ -28,10 +28,10 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
-    """One machine's settings; each field is read from ``GOMS_<FIELD>``."""
+    """One machine's settings; each field is read from ``GOMS_<FIELD>``, an empty one is as if it were not set."""
 
     model_config = SettingsConfigDict(env_prefix="GOMS_", env_nested_delimiter="__", frozen=True, extra="forbid",
-                                      hide_input_in_errors=True)  # fmt: skip
+                                      hide_input_in_errors=True, env_ignore_empty=True)  # fmt: skip
 
     store: str = Field(default="./store", description="where forecasts are published: a folder, or s3://bucket/prefix")
     inputs: str | None = Field(

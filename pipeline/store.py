@@ -67,7 +67,7 @@ class Store:
     Every failure is a ``StoreError`` sentence. May be pickled; may be used from several threads.
     ``permit`` is asked right before every try at a change; what it raises keeps it from being made (``lock.Held``).
     A server that is away is asked again for ``patience_seconds``, unless given ``Settings.store_patience_seconds``;
-    what answers no is not.
+    what answers no is not. No try waits longer than the patience that is given: silence is no answer either.
     """
 
     def __init__(
@@ -220,5 +220,6 @@ def _bucket(rest: str, permit: Callable[[], None] | None, patience_seconds: floa
     bucket, _, prefix = rest.partition("/")
     if not bucket:
         raise UsageError("a bucket", found="s3:// alone", where="the store's URI", action="write s3://bucket/prefix")
-    seconds = Settings().store_patience_seconds if patience_seconds is None else patience_seconds
-    return Bucket(bucket, prefix, seconds, permit)
+    if patience_seconds is None:
+        return Bucket(bucket, prefix, Settings().store_patience_seconds, permit)
+    return Bucket(bucket, prefix, patience_seconds, permit, longest_seconds=patience_seconds)

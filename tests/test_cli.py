@@ -25,6 +25,7 @@ from pipeline.errors import (
     StoreError,
     UsageError,
 )
+from pipeline.record import judgement
 
 
 @pytest.fixture
@@ -56,6 +57,11 @@ def test_help_names_every_command_and_every_exit_code() -> None:
         assert word in " ".join(answer.stdout.split())
 
 
+def test_help_names_every_stage_that_may_be_left_out() -> None:
+    said = goms("set-complete", "--help").stdout
+    assert [stage for stage in judgement.OPTIONAL_STAGES if stage not in said] == []
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [(UsageError, 2), (InputUnavailable, 3), (InputRefused, 4), (ForecastRefused, 5), (StoreError, 6), (CheckFailed, 6),
@@ -70,6 +76,8 @@ def test_each_failure_has_its_exit_code(error: type[GomsError], code: int) -> No
     [
         (("run", "2023-01-01", "--system", "atlantis"), "choose one of twin, coral-sea, "),
         (("run", "2023-01-01", "--inputs", "files"), "needed a system that reads files; found twin, which reads none"),
+        (("run", "2999-12-31", "--dry-run"), "needed a start up to today; found 2999-12-31"),
+        (("backfill", "2023-01-01", "2999-12-31"), "needed a start up to today; found 2999-12-31"),
         (("verify", "2023-02-30"), "needed a day as YYYY-MM-DD; found '2023-02-30'"),
         (("verify", "2023-01-01", "--leads", "1,five"), "type them like 1,5,10"),
         (("status", "--store", "gopher://here"), "needed a store as a folder or s3://bucket/prefix"),

@@ -11,8 +11,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from uuid import uuid4
 
 import pytest
+import small_ocean
+from ports import free_port
 from prefect import runtime
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -24,9 +27,12 @@ from prefect.states import Pending, Scheduled
 from receivers import receiving
 
 from flows import clock
-from flows.service import deploying, deployments, lookout, notify, runlog, submission, watch
+from flows.journey.daily import Outcome
+from flows.journey.stages import Run
+from flows.service import artifacts, deploying, deployments, lookout, notify, runlog, scheduled, submission, watch
 from flows.service import local as service
 from flows.service.server import serving
+from pipeline import publish
 from pipeline.errors import UsageError
 from pipeline.settings import Settings
 from pipeline.store import Store
@@ -186,6 +192,45 @@ def test_who_has_not_the_servers_password_is_told_so(locked_server: str, passwor
             with pytest.raises(UsageError, match="PREFECT_API_AUTH_STRING; found") as refused:
                 ask()
             assert refused.value.found == f"{'another' if password else 'none'}: it answers 401"
+
+
+@pytest.fixture
+def nobody() -> Iterator[None]:
+    """A server is named, and nobody listens there."""
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
+        yield
+
+
+@pytest.mark.usefixtures("nobody")
+def test_that_the_server_is_away_is_a_sentence_with_the_command_that_does_without_it() -> None:
+    from flows.journey.daily import daily
+
+    asked = (
+        lambda: submission.is_deployed("twin"),
+        lambda: submission.look(FlowRun(flow_id=uuid4())),
+        lambda: served(lambda: daily("2023-01-01", "twin")),
+    )
+    for ask in asked:
+        with pytest.raises(UsageError, match="needed a Prefect server that answers; found ConnectError: ") as away:
+            ask()
+        assert "prefect-down" in away.value.action
+        assert "env -u PREFECT_API_URL -u GOMS_DEVICE_SLOT goms" in away.value.action
+
+
+@pytest.mark.usefixtures("nobody")
+@pytest.mark.filterwarnings("ignore:Artifact creation outside of a flow:FutureWarning")
+def test_what_is_published_did_not_fail_because_prefects_page_cannot_be_written(
+    small_cycle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, start = Store(small_cycle), small_ocean.CYCLE
+    manifest = publish.read_manifest(store, start, 1)
+    assert manifest is not None
+    run = Run(system=start.system, cycle=start.key, store=store.uri)
+    made = Outcome(run, manifest.model_copy(update={"objects": ()}), new=True)  # its picture is none
+    assert scheduled._made(store, start, lambda: made).is_completed()
+    assert "what was published is not on Prefect's page: needed a Prefect server" in capsys.readouterr().err
+    artifacts.filled(start.system, ())
+    assert "how the cycles came out is not on Prefect's page" in capsys.readouterr().err
 
 
 def served(ask: Callable[[], object]) -> None:

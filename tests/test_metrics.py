@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import urllib.request
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -17,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from shelves import MOMENT, SMALL, days_ago, noted, published, system
 from small_goms import SMALL_SEA
 
-from flows.desk.metrics import StoreFigures
-from pipeline.errors import StoreError
+from flows.desk.metrics import StoreFigures, _listening
+from pipeline.errors import StoreError, UsageError
 from pipeline.operations import figures
 from pipeline.record import journal
 from pipeline.record.journal import Event, Note
@@ -95,6 +96,14 @@ def test_figures_are_scraped_from_this_machine_alone(goms: Goms, both_days: tupl
     assert not any(name == "goms_stage_peak_device_memory_bytes" for name, _ in found)  # it ran on the processor
     process.send_signal(signal.SIGTERM)
     assert finish(process).code == 0
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.1"])
+def test_where_figures_cannot_be_served_is_a_sentence(folder_store: Store, address: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"needed a free port of this machine; .*{address}:{port}; name another"):
+            _listening(port, address, StoreFigures(folder_store, ()))
 
 
 def test_a_store_that_cannot_be_read_is_a_figure(monkeypatch: pytest.MonkeyPatch, folder_store: Store) -> None:

@@ -112,6 +112,16 @@ def test_only_a_stage_that_there_is_can_be_started_from(here: Here, folder_store
     assert folder_store.objects("small-sea/cycles") == []
 
 
+def test_a_signing_key_that_cannot_be_read_is_said_before_anything_is_done(
+    here: Here, folder_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOMS_SIGNING_KEY", str(tmp_path / "none.pem"))
+    answer = here.run(FIRST, folder_store)
+    assert answer.code == 2
+    assert "none.pem" in answer.sentence
+    assert folder_store.objects("") == []
+
+
 def test_a_published_cycle_is_superseded_by_its_next_revision_with_the_reason(here: Here, first_day: Store) -> None:
     before = contents(first_day, CYCLE.revision_prefix(1))
     refused = here.run(FIRST, first_day, "--from", "ocean")

@@ -46,6 +46,14 @@ def test_the_publisher_is_read_part_by_part_and_is_else_plainly_not_named(monkey
     assert Settings().publisher.name == "publisher not named"
 
 
+def test_an_empty_variable_is_as_if_it_were_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As compose files and manifests pass on what their own environment does not say."""
+    plain = Settings()
+    for name in (*EXAMPLES, "publisher__name", "alert_mail__port", "logins__cds_key"):
+        monkeypatch.setenv(f"GOMS_{name.upper()}", "")
+    assert Settings() == plain
+
+
 def test_every_field_is_described_and_has_its_example() -> None:
     assert set(Settings.model_fields) == {*EXAMPLES, "publisher", "alert_mail", "logins"}
     assert all(field.description for field in Settings.model_fields.values())

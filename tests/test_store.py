@@ -6,8 +6,9 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event, Thread
 
 import numpy as np
 import pytest
@@ -227,6 +228,34 @@ def test_no_such_bucket_and_no_server_are_sentences(s3_keys: S3Server, monkeypat
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # the discard port: nobody listens
     with pytest.raises(StoreError, match=r"an S3 server to read a.*AWS_ENDPOINT_URL"):
         Store("s3://forecasts/x").read_bytes("a")
+
+
+def test_who_has_little_patience_does_not_wait_long_for_a_server_that_is_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It takes connections, and says long after that there is nothing."""
+    ended = Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            ended.wait(8.0)
+            self.send_response(404)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    for name, value in (("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        try:
+            with pytest.raises(StoreError, match="ReadTimeoutError"):
+                Store("s3://forecasts/x", patience_seconds=0.2).exists("a")
+        finally:
+            ended.set()
+            server.shutdown()
 
 
 # ----------------------------------------------------------------------------------------------------------- lock

@@ -44,7 +44,7 @@ def set_complete(
     reason: Reason,
     system: SystemName = "twin",
     stage: Annotated[
-        str | None, typer.Option(help="Only waves, biogeochemistry, forcing or quicklooks.", metavar="STAGE")
+        str | None, typer.Option(help="Only waves, biogeochemistry, forcing, quicklooks or series.", metavar="STAGE")
     ] = None,
     store: StoreUri = None,
     debug: Debug = False,

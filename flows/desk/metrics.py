@@ -6,6 +6,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
+from threading import Thread
+from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -13,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from flows import clock, logs
 from flows.service.upkeep import wanted_systems
-from pipeline.errors import StoreError
+from pipeline.errors import StoreError, UsageError
 from pipeline.operations import figures
 from pipeline.operations.figures import Sample
 from pipeline.settings import Settings
@@ -87,7 +89,7 @@ def serve(system: str | None, store: str | None, port: int, address: str) -> Non
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     collector = StoreFigures(_patient(store), wanted_systems(system))
-    server, thread = start_http_server(port, address, _registry(collector))
+    server, thread = _listening(port, address, collector)
     logs.event(f"figures at http://{address}:{server.server_port}/metrics")
     print(f"http://{address}:{server.server_port}/metrics", flush=True)
     collector.look_slowly()
@@ -95,6 +97,16 @@ def serve(system: str | None, store: str | None, port: int, address: str) -> Non
         collector.look_slowly()
     server.shutdown()
     thread.join()
+
+
+def _listening(port: int, address: str, collector: StoreFigures) -> tuple[WSGIServer, Thread]:
+    try:
+        return start_http_server(port, address, _registry(collector))
+    except OSError as error:
+        raise UsageError(
+            "a free port of this machine", found=error.strerror or str(error), where=f"{address}:{port}",
+            action="name another by --port or --address",
+        ) from error  # fmt: skip
 
 
 def _patient(store: str | None) -> Store:

@@ -12,7 +12,7 @@ from flows import clock, logs, traces
 from flows.journey import forecasters, holding, sensing, stages, tasks
 from flows.journey.stages import Run
 from flows.progress import progress
-from pipeline import publish, sources, systems
+from pipeline import publish, signature, sources, systems
 from pipeline.errors import InputUnavailable, UsageError
 from pipeline.publish import Manifest
 from pipeline.record import judgement, marks
@@ -52,6 +52,7 @@ def daily(
     """
     run = asked(day, system, inputs, store, forecaster, seed)
     forecasters.choose(run)  # refuses what cannot be run before anything is done
+    signature.public_key()  # and so does a signing key that cannot be read
     judgement.refuse_if_held(run.opened, run.start)
     with (
         logs.of_run(run.system, run.cycle, flow_run.id),
@@ -67,8 +68,10 @@ def asked(day: str, system: str, inputs: str | None, store: str | None, forecast
     """What a person or a schedule asks for, with what the settings say."""
     settings, entry = Settings(), systems.system(system)
     sources.refuse_unread(entry, inputs)
+    start = clock.cycle_of(entry, day)
+    clock.refuse_future(start)
     return Run(
-        system=system, cycle=clock.cycle_of(entry, day).key, store=Store(store or settings.store).uri,
+        system=system, cycle=start.key, store=Store(store or settings.store).uri,
         inputs=inputs or settings.inputs, forecaster=forecaster, seed=seed,
     )  # fmt: skip
 

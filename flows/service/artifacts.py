@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
+from math import isnan
 from typing import TYPE_CHECKING
 
 from PIL import Image
 from prefect import runtime
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
+from rich.markup import escape
 
-from flows.progress import readable
+from flows.progress import progress, readable
+from flows.service.server import admitted
 from pipeline import edition
 from pipeline.cycle import Cycle
 from pipeline.errors import ForecastRefused, GomsError
@@ -33,6 +38,17 @@ WIDEST, COLOURS = 900, 64
 """Pixels and colours of the map on the page: some 60 kB, for it is kept in Prefect's database."""
 
 
+@contextmanager
+def _beside(what: str) -> Iterator[None]:
+    """What stands on Prefect's page: its failure is told, and is none of the forecast that it is about."""
+    try:
+        with admitted():
+            yield
+    except (GomsError, PrefectHTTPStatusError) as error:
+        progress().say(f"[yellow]{what} not on Prefect's page[/]: {escape(str(error))}")
+
+
+@_beside("the cycle's name is")
 def announce(cycle: Cycle) -> None:
     """Name the flow run after its cycle and tag it, so that it is found by what it is for."""
     run = runtime.flow_run.id
@@ -42,6 +58,7 @@ def announce(cycle: Cycle) -> None:
             client.update_flow_run(run, name=f"{cycle.system} {cycle.start:%Y-%m-%d}", tags=tags)
 
 
+@_beside("what was published is")
 def published(store: Store, cycle: Cycle, manifest: Manifest) -> None:
     """The stages, a map, what was published and where, on one page."""
     where = cycle.revision_prefix(manifest.revision)
@@ -57,6 +74,7 @@ def published(store: Store, cycle: Cycle, manifest: Manifest) -> None:
     create_markdown_artifact("\n".join(lines), key=key("stages", cycle), description="Stages, products, a map")
 
 
+@_beside("why it failed is")
 def failed(store: Store, cycle: Cycle, error: Exception) -> None:
     """The sentence, what to look at and what to type."""
     create_markdown_artifact(
@@ -83,16 +101,19 @@ def runbook(code: int) -> str:
     return f"{Settings().runbook}#{alerts.ANCHORS.get(code, alerts.FAULT)}"
 
 
+@_beside("the table of skill is")
 def scored(cycle: Cycle, found: Sequence[Scored]) -> None:
     """The table of skill."""
     rows = [
         {"product": product.product, "variable": row.variable, "day": row.lead_day, "forecast": f"{row.rmse:.3g}",
-         "persistence": f"{row.persistence:.3g}", "climatology": f"{row.climatology:.3g}", "unit": row.units}
+         "persistence": f"{row.persistence:.3g}",
+         "climatology": "" if isnan(row.climatology) else f"{row.climatology:.3g}", "unit": row.units}
         for product in found for row in product.rows
     ]  # fmt: skip
     create_table_artifact(rows, key=key("skill", cycle), description=f"Skill of {cycle.system} {cycle.key}")
 
 
+@_beside("how the cycles came out is")
 def filled(system: str, ended: Sequence[Ended]) -> None:
     """How each cycle of a backfill came out."""
     rows = [{"cycle": item.cycle.key, "how": item.how, "seconds": round(item.seconds), "exit": item.code,

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol, TypeVar
 
 from rich.markup import escape
 
 from flows import clock
 from flows.journey import forecasters
 from flows.progress import progress
+from flows.service.server import Away
 from pipeline import publish, systems
 from pipeline.addresses import from_anywhere
 from pipeline.cycle import Cycle
@@ -24,8 +25,11 @@ from pipeline.settings import Settings, child_environment
 from pipeline.store import Store
 from pipeline.systems import System
 
+Answer = TypeVar("Answer")
 POLL_SECONDS = 1.0
 PUBLISHED, BEFORE, HELD, FAILED, LEFT = "published", "published before", "held", "failed", "left over"
+AWAY_SECONDS = 900.0
+"""How long Prefect's server may be away before nobody waits for it any more; the runs under way go on without it."""
 UNKNOWN_FAULT = 1
 """Exit code of a failure that the service has no word for."""
 
@@ -75,6 +79,7 @@ def span(system: System, first: str, last: str, *, newest_first: bool) -> list[C
             "a first day up to the last", found=f"{first} after {last}", where="FIRST and LAST",
             action="type the earlier one first",
         )  # fmt: skip
+    clock.refuse_future(end, "FIRST and LAST")
     days = (end.start - start.start).days + 1
     found = [Cycle(system.name, start.start + timedelta(days=day)) for day in range(days)]
     return found[::-1] if newest_first else found
@@ -194,6 +199,21 @@ class Here:
         begun.output.close()
 
 
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """What Prefect's server answers; one that is away is asked again for ``AWAY_SECONDS``: what it runs goes on."""
+    since, told = time.monotonic(), False
+    while True:
+        try:
+            return ask()
+        except Away as away:
+            if time.monotonic() - since >= AWAY_SECONDS:
+                raise
+            if not told:
+                progress().say(f"[yellow]waiting, {AWAY_SECONDS:g} s at most[/]: {escape(str(away))}")
+                told = True
+            time.sleep(POLL_SECONDS)
+
+
 class Submitted(NamedTuple):
     """A cycle's flow run on the server."""
 
@@ -212,14 +232,15 @@ class WorkPool:
         """Submit, or join the run that is there already."""
         from flows.service import submission
 
-        run = submission.submit(cycle.system, f"{cycle.start:%Y-%m-%d}", self.asked.parameters(), ("backfill",))
+        day, parameters = f"{cycle.start:%Y-%m-%d}", self.asked.parameters()
+        run = patiently(lambda: submission.submit(cycle.system, day, parameters, ("backfill",)))
         return Submitted(cycle, run, time.monotonic())
 
     def end(self, begun: Submitted) -> Ended | None:
         """By the store, and by the run's state where it published nothing."""
         from flows.service import submission
 
-        state = submission.look(begun.run).state
+        state = patiently(lambda: submission.look(begun.run)).state
         if state is None or not state.is_final():
             return None
         seconds, store = time.monotonic() - begun.since, self.asked.store

@@ -27,6 +27,8 @@ START_SECONDS = 120.0
 """Patience with the server's start: making an empty database takes 7 s on two idle cores."""
 STOP_SECONDS = 10.0
 """Patience with its end; it is a daemon thread, so what is left ends with the process."""
+UNREACHED = "Failed to reach API"
+"""What Prefect says in a ``RuntimeError`` of a server that it has not reached."""
 
 
 def prepared(settings: Settings, *, debug: bool = False) -> Path:
@@ -56,25 +58,54 @@ def serving(settings: Settings, *, debug: bool = False) -> Iterator[None]:
             yield
 
 
+class Away(UsageError):
+    """A Prefect server is named and cannot be asked."""
+
+
 @contextmanager
 def admitted() -> Iterator[None]:
-    """``UsageError`` where Prefect's server refuses who asks it inside; other answers of it are left as they are."""
+    """``UsageError`` where Prefect's server refuses who asks it inside, ``Away`` where it cannot be reached or fails.
+
+    Other answers of it are left as they are.
+    """
+    from httpx import TransportError
     from prefect.exceptions import PrefectHTTPStatusError
-    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
 
     try:
         yield
-    except PrefectHTTPStatusError as error:
-        if error.response.status_code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise
-        given = "none" if PREFECT_API_AUTH_STRING.value() is None else "another"
-        raise UsageError(
-            "the password of Prefect's server in PREFECT_API_AUTH_STRING",
-            found=f"{given}: it answers {error.response.status_code}",
-            where=f"Prefect's server {PREFECT_API_URL.value()}",
-            action="set it (in a container: begin the command with entrypoint.sh), or unset PREFECT_API_URL and "
-                   "GOMS_DEVICE_SLOT to run without that server",
-        ) from error  # fmt: skip
+    except (PrefectHTTPStatusError, TransportError, RuntimeError) as error:
+        unreached = isinstance(error, RuntimeError) and UNREACHED in str(error)
+        reason = (error.__cause__ or error) if unreached else error
+        status = reason.response.status_code if isinstance(reason, PrefectHTTPStatusError) else None
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise _refused(status) from error
+        if unreached or isinstance(reason, TransportError) or (status or 0) >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise _away(reason) from error
+        raise
+
+
+def _refused(status: int) -> UsageError:
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
+
+    given = "none" if PREFECT_API_AUTH_STRING.value() is None else "another"
+    return UsageError(
+        "the password of Prefect's server in PREFECT_API_AUTH_STRING", found=f"{given}: it answers {status}",
+        where=f"Prefect's server {PREFECT_API_URL.value()}",
+        action="set it (in a container: begin the command with entrypoint.sh), or unset PREFECT_API_URL and "
+               "GOMS_DEVICE_SLOT to run without that server",
+    )  # fmt: skip
+
+
+def _away(reason: BaseException) -> Away:
+    from prefect.settings import PREFECT_API_URL
+
+    told = (str(reason) or "no words").splitlines()[0]
+    return Away(
+        "a Prefect server that answers", found=f"{type(reason).__name__}: {told}",
+        where=f"Prefect's server {PREFECT_API_URL.value()}",
+        action="see to it (prefect-down in the runbook), or do without it: "
+               "env -u PREFECT_API_URL -u GOMS_DEVICE_SLOT goms ...",
+    )  # fmt: skip
 
 
 def _private(database: Path) -> dict[Any, Any]:

@@ -31,6 +31,7 @@ def submit(system: str, day: str, parameters: dict[str, Any], tags: tuple[str, .
             key = f"after {run.id}"
 
 
+@admitted()
 def look(run: FlowRun) -> FlowRun:
     """The run as it is now."""
     with get_client(sync_client=True) as client:

@@ -49,7 +49,8 @@ class Bucket:
     """Objects on S3 under a prefix. Puts are single requests, never multipart.
 
     A request that failed in a way that may pass is made again for ``patience_seconds``; the last one may take
-    ``CONNECT_SECONDS + READ_SECONDS`` on top.
+    ``CONNECT_SECONDS + READ_SECONDS`` on top; ``longest_seconds`` where it is to wait for less, for a connection and
+    for the next byte.
 
     ``permit`` is asked before every try that changes something. Whoever needs one may be paused in the middle of a
     request and end it much later: every put is then made only over what the writer has seen.
@@ -57,15 +58,15 @@ class Bucket:
 
     def __init__(
         self, bucket: str, prefix: str, patience_seconds: float = 0.0, permit: Callable[[], None] | None = None,
-        *, anonymous: bool = False,
+        *, longest_seconds: float = READ_SECONDS, anonymous: bool = False,
     ) -> None:  # fmt: skip
         """``anonymous``: without keys. Then S3 says "forbidden" of what is not there, and both are ``None`` here."""
         self.bucket, self.prefix = bucket, prefix
         self._patience_seconds, self._permit = patience_seconds, permit
         self._absent = (404, 403) if anonymous else (404,)
         manners = Config(
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
+            connect_timeout=min(CONNECT_SECONDS, longest_seconds),
+            read_timeout=min(READ_SECONDS, longest_seconds),
             retries={"total_max_attempts": 1, "mode": "standard"},
             max_pool_connections=16,
             signature_version=UNSIGNED if anonymous else None,
