@@ -25,7 +25,7 @@ from tests.s3_server import S3Server
 
 RIGHT = 0
 """The outcome of a fetch that gave every value as the twin has it; else the exit code of its error."""
-GIVEN_SECONDS, SHORT_SECONDS = 45.0, 6.0
+GIVEN_SECONDS, SHORT_SECONDS = 120.0, 6.0
 """Deadlines: of a fault that passes, and of one that stays."""
 LATE_SECONDS = 20.0
 """Beyond its deadline, how long a fetch may take on a machine that is busy: a hang is longer."""
