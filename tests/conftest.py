@@ -1,4 +1,8 @@
-"""What every test may ask for."""
+"""What every test may ask for.
+
+No ``Store``, ``Settings`` or client of HTTP is made in a thread that outlives a test: each walks the environment, from
+which pytest takes a variable out between two tests, and a walk of it beside that fails on Python 3.11.
+"""
 
 from __future__ import annotations
 
