@@ -46,6 +46,15 @@ def write(store: Store, cycle: Cycle, *entries: Note) -> None:
     store.write_bytes(journal.path(cycle), to_json(Journal(notes=notes).model_dump(mode="json")))
 
 
+def show(
+    store: Store, cycle: Cycle, when: datetime, *, revision: int = 1, reasons: tuple[str, ...] = ()
+) -> None:  # fmt: skip
+    """A manifest that was put at ``when``; ``latest.json`` does not name it."""
+    manifest = {"revision": revision, "created": when.isoformat(), "degraded": bool(reasons),
+                "degraded_reasons": reasons}  # fmt: skip
+    store.write_json(f"{cycle.revision_prefix(revision)}/manifest.json", manifest)
+
+
 def publish(store: Store, cycle: Cycle, when: datetime, *, stretch: float = 1.0, reasons: tuple[str, ...] = ()) -> None:
     """A cycle published at ``when`` by a run whose stages took ``STAGE_SECONDS`` times ``stretch``."""
     begun = when - timedelta(seconds=stretch * sum(STAGE_SECONDS.values()))
@@ -55,6 +64,5 @@ def publish(store: Store, cycle: Cycle, when: datetime, *, stretch: float = 1.0,
         entries.append(Note(when=clock, event=Event.STAGE, who=HOLDER, stage=stage, seconds=stretch * seconds))
     write(store, cycle, *entries, Note(when=when, event=Event.PUBLISHED, who=HOLDER, words="r1"))
     hold(store, cycle, begun, when, released=True)
-    manifest = {"revision": 1, "created": when.isoformat(), "degraded": bool(reasons), "degraded_reasons": reasons}
-    store.write_json(f"{cycle.revision_prefix(1)}/manifest.json", manifest)
+    show(store, cycle, when, reasons=reasons)
     advance_latest(store, cycle, 1)

@@ -19,9 +19,10 @@ from pipeline.cycle import Cycle, cycle
 from pipeline.operations import durations, expected, freshness
 from pipeline.operations.freshness import Freshness
 from pipeline.operations.verdict import Standing, Verdict
-from pipeline.record import journal, judgement
+from pipeline.record import journal, judgement, lock
 from pipeline.record.journal import Event, Note
 from pipeline.record.judgement import Judgement
+from pipeline.record.latest import advance_latest
 from pipeline.store import Store, Versioned
 
 DUE_DAY = date(2026, 11, 23)
@@ -203,6 +204,61 @@ def test_a_published_cycle_says_how_the_run_stands_that_supersedes_it(served: St
     assert found.sentence.endswith("; needed a winter")
     kept.write(served, OPEN, Note(when=at("07:40"), event=Event.PUBLISHED, who=kept.HOLDER, words="r2"))
     assert standing(served, at("07:41")).words == "published"
+
+
+STAGES = ("ocean", "surface", "initialise", "forecast")
+
+
+def test_what_latest_does_not_name_is_not_published_once_its_run_is_dead(served: Store) -> None:
+    """Begun at 06:17; its manifest is put at 06:41, and its lease ends at 06:55."""
+    kept.begin(served, OPEN, at("06:17"), *STAGES, lease_until=at("06:55"))
+    kept.show(served, OPEN, at("06:41"))
+    assert verdicts(served, "06:42", "06:55:59") == [Verdict.ON_TIME] * 2
+    found = standing(served, at("06:56"))
+    assert (found.verdict, found.words) == (Verdict.FAILED, "published, but latest.json does not name it")
+    assert (found.alarm, found.revision, found.published) == (True, 1, at("06:41"))
+    earlier = cycle("twin", "2026-11-20", 12)
+    assert standing(served, at("06:56"), earlier).verdict is Verdict.PUBLISHED, "latest.json has moved on since"
+    advance_latest(served, OPEN, 1)
+    assert standing(served, at("06:57")).verdict is Verdict.PUBLISHED
+
+
+def test_a_correction_that_latest_does_not_name_is_an_alarm_once_its_run_is_dead(served: Store) -> None:
+    """What it corrects was in time, so the run of the correction is late at no moment."""
+    kept.publish(served, OPEN, at("06:45"))
+    kept.begin(served, OPEN, at("13:00"), lease_until=at("13:30"))
+    kept.show(served, OPEN, at("13:20"), revision=2)
+    assert verdicts(served, "13:29", "13:31") == [Verdict.PUBLISHED, Verdict.FAILED]
+    operator = Judgement(kind=judgement.Kind.COMPLETE, who="ann", when=at("13:40"), why="latest.json stays at r1")
+    judgement.judge(served, OPEN, operator)
+    assert standing(served, at("13:41")).verdict is Verdict.COMPLETE
+
+
+def test_a_run_that_names_its_forecast_while_it_is_looked_at_is_no_alarm(served: Store) -> None:
+    """Its manifest is seen; before its lock is, it has moved ``latest.json`` and given its cycle back."""
+
+    class Meanwhile(Store):
+        def find(self, path: str) -> Versioned | None:
+            if path == lock.path(OPEN):
+                advance_latest(served, OPEN, 1)
+                kept.hold(served, OPEN, at("06:17"), at("06:41"), released=True)
+            return super().find(path)
+
+    kept.begin(served, OPEN, at("06:17"), *STAGES, lease_until=at("06:55"))
+    kept.show(served, OPEN, at("06:41"))
+    assert standing(Meanwhile(served.uri), at("06:43")).verdict is Verdict.PUBLISHED
+
+
+def test_a_correction_of_long_ago_that_failed_is_told_of_until_it_is_made(served: Store) -> None:
+    old = cycle("twin", "2026-11-13", 12)
+    kept.write(served, old, Note(when=at("05:00"), event=Event.SUPERSEDED, who=kept.HOLDER, words="winds (someone)"))
+    kept.begin(served, old, at("05:00"), "ocean")
+    kept.fail(served, old, at("05:10"), "surface", "needed a winter", 4)
+    freshness.refresh(served, systems.TWIN, at("05:11"), also=(old,))
+    freshness.refresh(served, systems.TWIN, at("08:00"))
+    assert standing(served, at("09:00"), old).words == "published; r2 failed at surface"
+    kept.write(served, old, Note(when=at("09:10"), event=Event.PUBLISHED, who=kept.HOLDER, words="r2"))
+    assert old.key not in {item.cycle for item in freshness.of(served, systems.TWIN, at("09:11")).cycles}
 
 
 def test_a_run_that_died_without_a_word_is_seen_a_minute_after_its_lease(served: Store) -> None:

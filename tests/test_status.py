@@ -21,6 +21,7 @@ from pipeline import systems
 from pipeline.cycle import cycle
 from pipeline.operations import freshness, said
 from pipeline.operations.said import Said
+from pipeline.record.journal import Event, Note
 from pipeline.store import Store
 
 SENTENCE = "needed temperatures within -3..40 degC; found 71.2 degC; in /archive/hycom.nc; look at the file"
@@ -68,6 +69,31 @@ def test_a_failed_cycle_says_why_and_what_to_type(folder_store: Store, width: in
         assert line in text.splitlines(), text
     assert SENTENCE in re.sub(r"\s+", " ", text)
     assert "from 10 cycles" in re.sub(r"\s+", " ", text)
+
+
+def test_a_correction_that_failed_is_said(folder_store: Store) -> None:
+    publish_days(folder_store)
+    kept.publish(folder_store, OPEN, at("06:17"))
+    why = Note(when=at("06:20"), event=Event.SUPERSEDED, who=kept.HOLDER, words="winds were corrected (someone)")
+    kept.write(folder_store, OPEN, why)
+    kept.begin(folder_store, OPEN, at("06:20"), "ocean")
+    kept.fail(folder_store, OPEN, at("06:25"), "surface", "needed a winter", 4)
+    text = shown(folder_store, 120)
+    assert "  2026-11-22 published; r2 failed at surface" in text.splitlines()
+    assert "r2 is to supersede it: winds were corrected (someone); needed a winter" in text
+
+
+def test_a_damaged_system_hides_no_other(desk: Path, folder_store: Store) -> None:
+    publish_days(folder_store, count=2)
+    folder_store.write_bytes("coral-sea/latest.json", b"{")
+    answer = CliRunner().invoke(app, ["status", "--store", folder_store.uri])
+    assert answer.exit_code == 6
+    assert "needed a whole Latest" in answer.stderr
+    assert "coral-sea  NEEDS SOMEBODY: what is kept of it cannot be read (#store)" in answer.stdout
+    assert "newest: 2026-11-21 12 UTC r1" in answer.stdout
+    answer = CliRunner().invoke(app, ["status", "--store", folder_store.uri, "--json"])
+    assert answer.exit_code == 6
+    assert [item["system"] for item in json.loads(answer.stdout)] == ["twin"]
 
 
 @pytest.mark.parametrize("width", [80, 120])

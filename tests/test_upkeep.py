@@ -130,6 +130,17 @@ def test_storage_is_told_to_the_byte(sea: Here, two_days: Store) -> None:
         assert word in told.out
 
 
+def test_storage_tells_what_is_no_systems_too(sea: Here, folder_store: Store) -> None:
+    for path, size in (("cache/slabs/20230101/a", 4000), ("cache/x", 1), ("an-old-sea/latest.json", 10)):
+        folder_store.write_bytes(path, bytes(size))
+    Path(folder_store.address(".incoming/put")).write_bytes(bytes(500))
+    told = sea("storage", "--store", folder_store.uri)
+    assert told.out.splitlines() == [
+        "small-sea: nothing", "slabs fetched: 4.0 kB in 1 objects", "puts that have not ended: 500 B in 1 objects",
+        "an-old-sea/, of no known system: 10 B in 1 objects", "cache/, of no known system: 1 B in 1 objects",
+    ]  # fmt: skip
+
+
 def test_scratch_and_logs_of_long_ago_are_swept(sea: Here, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     ages = {"small-sea/20230101T00/a": 5, "small-sea/20230102T00/a": 3, "logs/small-sea/20230101T00.jsonl": 401,

@@ -27,6 +27,7 @@ from pipeline.cycle import cycle
 from pipeline.errors import CycleAlarm, StoreError
 from pipeline.mail import Mail
 from pipeline.operations import alerts, said
+from pipeline.operations.alerts import Alert
 from pipeline.record import judgement
 from pipeline.record.judgement import Judgement
 from pipeline.settings import Settings
@@ -88,6 +89,63 @@ def test_each_trouble_is_told_once_and_once_that_it_is_over(
         ("alarm", SENTENCE), ("alarm", "another sentence"), ("recovery", "published"),
     ]  # fmt: skip
     assert said.recall(served, "twin").looked == at("07:40")
+
+
+def test_the_same_trouble_is_told_again_after_it_was_over(
+    served: Store, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused, held, released, run and refused for the same reason; and over, and back. One receiver misses a word."""
+
+    class Deaf:
+        name, taken, hears = "deaf", list[str](), True
+
+        def send(self, alert: Alert) -> str | None:
+            if self.hears:
+                self.taken.append(alert.kind)
+            return None if self.hears else "no answer"
+
+    channels, deaf = [Webhook(receiver.url)], Deaf()
+    held = Judgement(kind=judgement.Kind.HELD, who="ann", when=at("06:30"), why="asked the archive")
+    refuse(served, at("06:18"))
+    look(served, at("06:20"), monkeypatch, *channels, deaf)
+    judgement.judge(served, OPEN, held)
+    deaf.hears = False
+    for moment in ("06:31", "06:32"):
+        look(served, at(moment), monkeypatch, *channels, deaf)
+    judgement.release(served, OPEN, who="ann", when=at("06:40"), why="it came")
+    refuse(served, at("06:42"))
+    deaf.hears = True
+    for moment in ("06:43", "06:44"):
+        assert len(look(served, at(moment), monkeypatch, *channels, deaf).alarms) == 1
+    kept.publish(served, OPEN, at("07:30"))
+    for moment in ("07:31", "07:32"):
+        look(served, at(moment), monkeypatch, *channels, deaf)
+    assert [item["kind"] for item in receiver.taken] == ["alarm", "recovery"] * 2
+    assert deaf.taken == ["alarm", "recovery"], "of what it was never told to be over it knows"
+    assert said.recall(served, "twin").sent == {}
+
+
+@pytest.mark.parametrize("path", ["latest.json", "scores/skill.json"])
+def test_what_is_damaged_of_a_system_is_its_own_alarm_and_hides_no_other(
+    path: str, served: Store, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = Webhook(receiver.url)
+    refuse(served, at("06:18"))
+    served.write_bytes(f"coral-sea/{path}", b"{")
+    served.write_bytes(said.path("coral-sea"), b"{")
+    for moment in ("06:20", "06:25"):
+        found = look(served, at(moment), monkeypatch, hook)
+        assert found.lost is None
+        assert {item.system for item in found.alarms} == {"coral-sea", "twin"}
+    assert {item["headline"] for item in receiver.taken} == {
+        HEADLINE.removeprefix("GOMS "), "coral-sea: WHAT IS KEPT OF IT CANNOT BE READ, nobody can tell how it stands",
+    }  # fmt: skip
+    served.delete(f"coral-sea/{path}")
+    for moment in ("06:30", "06:35"):
+        look(served, at(moment), monkeypatch, hook)
+    assert [item["headline"] for item in receiver.taken[2:]] == [
+        "coral-sea: over, what is kept of it can be read again"
+    ]
 
 
 def test_a_warning_and_then_the_miss_are_two_alerts_and_waiting_is_none(

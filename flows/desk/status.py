@@ -15,6 +15,7 @@ from rich.table import Table
 
 from flows.clock import now
 from pipeline import systems
+from pipeline.errors import CheckFailed
 from pipeline.operations import alerts, freshness, said
 from pipeline.operations.durations import Estimate
 from pipeline.operations.freshness import Freshness
@@ -36,23 +37,32 @@ def show(system: str | None, store: str | None, as_json: bool = False) -> None:
     opened, moment = Store(store or Settings().store, patience_seconds=STORE_SECONDS), now()
     there = opened.folders("")
     wanted = [systems.system(system)] if system else [entry for entry in systems.SYSTEMS if entry.name in there]
+    found, damaged = list[tuple[Freshness, datetime | None]](), dict[str, CheckFailed]()
     with ThreadPoolExecutor(len(systems.SYSTEMS)) as pool:
-        looks = [pool.submit(_looked, opened, entry) for entry in wanted]
-        found = list(pool.map(lambda entry: freshness.of(opened, entry, moment), wanted))
-        looked = [look.result() for look in looks]
+        looks = {entry.name: pool.submit(_look, opened, entry, moment) for entry in wanted}
+    for name, look in looks.items():
+        try:
+            found.append(look.result())
+        except CheckFailed as error:  # of this system alone: the others are shown
+            damaged[name] = error
     if as_json:
-        print(json.dumps([freshness.whole(item) for item in found], indent=1, ensure_ascii=False))
-        return
-    absent = [] if system else [entry.name for entry in systems.SYSTEMS if entry not in wanted]
-    Console(highlight=False).print(page(opened.uri, moment, list(zip(found, looked, strict=True)), absent))
+        print(json.dumps([freshness.whole(made) for made, _ in found], indent=1, ensure_ascii=False))
+    else:
+        absent = [] if system else [entry.name for entry in systems.SYSTEMS if entry not in wanted]
+        Console(highlight=False).print(page(opened.uri, moment, found, absent, damaged))
+    if damaged:
+        raise next(iter(damaged.values()))
 
 
 def page(
-    uri: str, moment: datetime, found: Sequence[tuple[Freshness, datetime | None]], absent: Sequence[str]
-) -> RenderableType:
-    """The whole answer: what needs somebody comes first."""
+    uri: str, moment: datetime, found: Sequence[tuple[Freshness, datetime | None]], absent: Sequence[str],
+    damaged: Iterable[str] = (),
+) -> RenderableType:  # fmt: skip
+    """The whole answer: what needs somebody comes first. ``damaged``: systems of which something cannot be read."""
     ordered = sorted(found, key=lambda pair: pair[0].well)
     parts: list[RenderableType] = [f"[bold]{escape(uri)}[/] at {moment:%a %Y-%m-%d %H:%M} UTC"]
+    parts += [f"\n[bold]{name}[/]  [bold red]NEEDS SOMEBODY: what is kept of it cannot be read (#store)[/]"
+              for name in damaged]  # fmt: skip
     for made, looked in ordered:
         parts += ["", *_system(made, looked)]
     if absent:
@@ -142,7 +152,7 @@ def _estimated(found: Estimate, moment: datetime) -> str:
 
 def _details(system: str, standing: Standing) -> Iterable[RenderableType]:
     """Under the table, for cycles that need more than a line: why, who, what to type."""
-    if standing.verdict in (Verdict.PUBLISHED, Verdict.EXPECTED):
+    if standing.verdict in (Verdict.PUBLISHED, Verdict.EXPECTED) and not standing.sentence:
         return
     lines = [f"[bold]{standing.day}[/] {escape(standing.words)}"]
     if standing.holder:
@@ -169,5 +179,6 @@ def _age(hours: float) -> str:
     return in_words(timedelta(hours=hours))
 
 
-def _looked(store: Store, system: System) -> datetime | None:
-    return said.recall(store, system.name).looked
+def _look(store: Store, system: System, moment: datetime) -> tuple[Freshness, datetime | None]:
+    """How a system stands, and when a watch looked at it last."""
+    return freshness.of(store, system, moment), said.recall(store, system.name).looked

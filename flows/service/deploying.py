@@ -15,7 +15,9 @@ from flows.journey import forecasters
 from flows.service import deployments, server, submission
 from pipeline import cycle, publish, systems
 from pipeline.addresses import from_anywhere
+from pipeline.cycle import Cycle
 from pipeline.operations import expected
+from pipeline.record.latest import latest, names
 from pipeline.store import Store
 from pipeline.systems import System
 
@@ -50,7 +52,7 @@ def firing_line(system: System) -> str:
 def catch_up(system: System, store: Store, *, at_once: bool) -> list[str]:
     """Submit the runs that fired while no service was up, oldest first: what was done, in words.
 
-    Only cycles that the schedule still makes, and none that is published. ``at_once``: the newest, however old.
+    Only cycles that the schedule still makes, none that is published and named. ``at_once``: the newest, of any age.
     """
     moment = clock.now()
     missed = [item.cycle for item in expected.promised(system, moment) if item.fires <= moment]
@@ -59,11 +61,20 @@ def catch_up(system: System, store: Store, *, at_once: bool) -> list[str]:
         missed = [cycle.cycle(system.name, _day(system, fired), system.start_hour)]
     lines = []
     for wanted in missed:
-        if publish.published(store, wanted) is None:
+        lacking = _lacking(store, wanted)
+        if lacking is not None:
             day = f"{wanted.start:%Y-%m-%d}"
             submission.submit(system.name, day, {"store": store.uri}, tags=("missed",))
-            lines.append(f"        {system.name:<17} runs now for the start {day}, which is not published")
+            lines.append(f"        {system.name:<17} runs now for the start {day}, which {lacking}")
     return lines
+
+
+def _lacking(store: Store, wanted: Cycle) -> str | None:
+    """What a cycle lacks that a run would give it, or ``None``."""
+    revision = publish.published(store, wanted)
+    if revision is None:
+        return "is not published"
+    return None if names(latest(store, wanted.system), wanted, revision) else "latest.json does not name"
 
 
 def _day(system: System, fired: datetime) -> date:

@@ -22,7 +22,7 @@ from pipeline.objects.slab_cache import SlabCache
 from pipeline.operations import pins, retention
 from pipeline.operations.pins import Pin
 from pipeline.operations.retention import Done, Kept, Plan, Removal
-from pipeline.operations.storage import Storage, storage
+from pipeline.operations.storage import Storage, beside, storage
 from pipeline.readers import catalogue, view
 from pipeline.record.lock import Owned
 from pipeline.settings import Settings
@@ -47,7 +47,7 @@ class Tended(NamedTuple):
 
 
 class Scraps(NamedTuple):
-    """What is past its time and is no system's: bytes of fetched slabs, and puts that never ended, each with its bytes."""
+    """What is past its time and is no system's: bytes of fetched slabs; puts that never ended, each with its bytes."""
 
     slabs_bytes: int = 0
     puts: tuple[tuple[str, int], ...] = ()
@@ -236,6 +236,9 @@ def show_storage(system: str | None, store: str | None) -> None:
                 say(f"  {key}  {readable(room.size_bytes):>9}  {room.objects} objects")
         else:
             say(f"{entry.name}: nothing")
+    if system is None:
+        for what, room in beside(opened, [entry.name for entry in systems.SYSTEMS], moment).items():
+            say(f"{what}: {readable(room.size_bytes)} in {room.objects} objects")
 
 
 def storage_table(found: Storage) -> Table:

@@ -22,7 +22,7 @@ from flows import clock
 from flows.service import notify
 from flows.service.notify import Channel
 from pipeline import systems
-from pipeline.errors import CycleAlarm, StoreError
+from pipeline.errors import CheckFailed, CycleAlarm, StoreError
 from pipeline.operations import alerts, freshness, said
 from pipeline.operations.alerts import Alert
 from pipeline.operations.freshness import Freshness
@@ -112,18 +112,33 @@ def _systems(store: Store, settings: Settings) -> list[str]:
 
 
 def _look_at(system: System, store: Store, channels: Sequence[Channel], settings: Settings) -> tuple[Alert, ...]:
-    """A system's alarms, told; then its ``status.json`` and what was said, written."""
-    moment = clock.now()
-    made, before = freshness.of(store, system, moment), said.recall(store, system.name)
-    alarms = tuple(alerts.alarm(system.name, item, moment, settings.runbook) for item in made.alarms)
-    after = _tell((*alarms, *_over(made, before, settings)), before, channels)
-    gone = {sent.cycle for sent in after.sent.values()} - {item.cycle for item in made.cycles} - {None}
-    drifts, after = _drifts(system, store, after, channels, settings)
-    alarms += drifts
-    after = after.without(tuple(key for cycle in gone for key in after.of(cycle)))
-    freshness.publish(store, made)
+    """A system's alarms, told; then its ``status.json`` and what was said, written. What is damaged hides no other."""
+    moment, after = clock.now(), _recalled_in(store, system)
+    alarms, faults = tuple[Alert, ...](), list[CheckFailed]()
+    for part in (_cycles, _drifts):
+        try:
+            found, after = part(system, store, after, channels, settings)
+            alarms += found
+        except CheckFailed as error:
+            faults.append(error)
+    found, after = _damages(system, faults, after, channels, settings)
     said.remember(store, system.name, after.model_copy(update={"looked": moment}))
-    return alarms
+    return alarms + found
+
+
+def _cycles(
+    system: System, store: Store, before: Said, channels: Sequence[Channel], settings: Settings
+) -> tuple[tuple[Alert, ...], Said]:  # fmt: skip
+    """Alarms of cycles and what is over of them, told; of cycles that are not looked at any more nothing is kept."""
+    made = freshness.of(store, system, clock.now())
+    alarms = tuple(alerts.alarm(system.name, item, made.as_of, settings.runbook) for item in made.alarms)
+    back = tuple(alerts.over_key(system.name, item.cycle) for item in made.alarms)
+    after = _tell(alarms, before.without(back), channels)
+    for recovery in _over(made, before, settings):
+        after = _told_over(recovery, after.of(recovery.cycle), after, channels)
+    freshness.publish(store, made)
+    gone = {sent.cycle for sent in after.sent.values()} - {item.cycle for item in made.cycles} - {None}
+    return alarms, after.without(tuple(key for cycle in gone for key in after.of(cycle)))
 
 
 def _drifts(
@@ -135,11 +150,28 @@ def _drifts(
     if found is not None and found.drifts:
         alarm = alerts.drifted(found, moment, settings.runbook)
         return (alarm,), _tell((alarm,), before.without((back.key,)), channels)
-    if not before.of(None):
-        return (), before
-    after = _tell((back,), before, channels)
-    everybody = set(after.sent[back.key].reached) >= {item.name for item in channels}
-    return (), after.without(after.of(None)) if everybody else after
+    subject = tuple(key for key in before.of(None) if key.startswith(f"{system.name} skill "))
+    return (), _told_over(back, subject, before, channels)
+
+
+def _damages(
+    system: System, found: Sequence[CheckFailed], before: Said, channels: Sequence[Channel], settings: Settings
+) -> tuple[tuple[Alert, ...], Said]:  # fmt: skip
+    """That what is kept of a system is damaged, told; and that it can be read again."""
+    moment, words = clock.now(), "; ".join(map(str, found))
+    back = alerts.readable_again(system.name, moment, settings.runbook)
+    alarm = alerts.unreadable(system.name, words, moment, settings.runbook)
+    if found:
+        return (alarm,), _tell((alarm,), before.without((back.key,)), channels)
+    return (), _told_over(back, (alarm.key,), before, channels)
+
+
+def _told_over(recovery: Alert, subject: Iterable[str], before: Said, channels: Sequence[Channel]) -> Said:
+    """A recovery from ``subject``, alerts' keys, told where they were; whoever hears of it hears of the next such."""
+    told = {key for key in subject if key in before.sent} - {recovery.key}
+    if not told and recovery.key not in before.sent:
+        return before
+    return _tell((recovery,), before, channels).over(recovery, told, [item.name for item in channels])
 
 
 def _over(made: Freshness, before: Said, settings: Settings) -> Iterable[Alert]:
@@ -179,6 +211,15 @@ def _tell_found(uri: str, channels: Sequence[Channel], settings: Settings) -> No
         path.unlink()
     else:
         _remember(path, after)
+
+
+def _recalled_in(store: Store, system: System) -> Said:
+    """What was said of a system; nothing where that is damaged: then it is said again."""
+    try:
+        return said.recall(store, system.name)
+    except CheckFailed as error:
+        typer.echo(f"goms: what was told of {system.name} is told again: {error}", err=True)
+        return Said()
 
 
 def _recalled(path: Path) -> Said:

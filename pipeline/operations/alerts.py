@@ -75,7 +75,7 @@ def recovery(system: str, standing: Standing, moment: datetime, runbook: str) ->
     return alarm(system, standing, moment, runbook).model_copy(
         update={
             "kind": Kind.RECOVERY,
-            "key": f"{system} {standing.cycle} over",
+            "key": over_key(system, standing.cycle),
             "headline": f"{system} {standing.day}: over, {standing.words}",
             "command": "nothing to do",
         }
@@ -100,6 +100,27 @@ def drifted_back(system: str, moment: datetime, runbook: str) -> Alert:
         headline=f"{system}: over, skill is within its usual range again", sentence="nothing drifts any more",
         command="nothing to do", look=f"goms status --system {system}", runbook=f"{runbook}#{DRIFT}",
     )  # fmt: skip
+
+
+def unreadable(system: str, sentence: str, moment: datetime, runbook: str) -> Alert:
+    """The alert that what is kept of a system cannot be read: nobody can tell how it stands."""
+    return Alert(
+        kind=Kind.ALARM, key=f"{system} unreadable", verdict="unreadable", moment=moment, system=system,
+        headline=f"{system}: WHAT IS KEPT OF IT CANNOT BE READ, nobody can tell how it stands", sentence=sentence,
+        command=f"goms status --system {system}", look=f"goms status --system {system}", runbook=f"{runbook}#store",
+    )  # fmt: skip
+
+
+def readable_again(system: str, moment: datetime, runbook: str) -> Alert:
+    """The alert that what is kept of a system can be read again."""
+    return unreadable(system, "it can be read again", moment, runbook).model_copy(
+        update={
+            "kind": Kind.RECOVERY,
+            "key": f"{system} unreadable over",
+            "headline": f"{system}: over, what is kept of it can be read again",
+            "command": "nothing to do",
+        }
+    )
 
 
 def store_lost(sentence: str, moment: datetime, runbook: str) -> Alert:
@@ -128,6 +149,11 @@ def key_of(system: str, standing: Standing) -> str:
     trouble = standing.sentence if standing.verdict is Verdict.FAILED else ""
     mark = f" {hashlib.sha256(trouble.encode()).hexdigest()[:8]}" if trouble else ""
     return f"{system} {standing.cycle} {standing.verdict}{mark}"
+
+
+def over_key(system: str, cycle: str) -> str:
+    """The key of the alert that a cycle needs nobody any more."""
+    return f"{system} {cycle} over"
 
 
 def anchor(standing: Standing) -> str:

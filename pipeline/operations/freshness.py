@@ -22,7 +22,7 @@ from pipeline.operations.expected import Promise, promised
 from pipeline.operations.headline import Headline
 from pipeline.operations.verdict import CLOSED, Seen, Standing, Verdict, judge, was_published
 from pipeline.record import journal, judgement, lock
-from pipeline.record.latest import latest
+from pipeline.record.latest import Latest, latest, names
 from pipeline.record.marks import STAGES
 from pipeline.store import Store, parsed, to_json
 from pipeline.systems import System
@@ -111,7 +111,7 @@ def of(store: Store, system: System, moment: datetime, also: Iterable[Cycle] = (
         asked = _candidates(
             system, promises, runs.result(), made.result(), {*before.result(), *(cycle.key for cycle in also)}
         )
-        seen = [pool.submit(_seen, store, item) for item in asked]
+        seen = [pool.submit(_seen, store, item, found) for item in asked]
         stages = history(notes for notes in _results(journals) if was_published(notes))
         standings = [_judged(item, system, promises, stages, moment) for item in _results(seen)]
     return _freshness(system, moment, newest, standings, stages, scheduled=bool(promises))
@@ -191,16 +191,21 @@ def _candidates(
     return [from_key(system.name, key) for key in sorted(keys, reverse=True)[:MOST_OPEN]]
 
 
-def _seen(store: Store, cycle: Cycle) -> Seen:
-    """What the store says of a cycle; what cannot be read is said of this cycle and hides no other."""
+def _seen(store: Store, cycle: Cycle, named: Latest | None) -> Seen:
+    """What the store says of a cycle; what cannot be read is said of this cycle and hides no other.
+
+    ``named``: what ``latest.json`` said before. It is asked again after the lock: who gave that back had named its own.
+    """
     try:
         line, lease = headline.newest(store, cycle), lock.holder(store, cycle)
-        if line is not None and (lease is None or lease.since <= line.created):
+        unnamed = line is not None and not names(named, cycle, line.revision)
+        unnamed = unnamed and line is not None and not names(latest(store, cycle.system), cycle, line.revision)
+        if line is not None and not unnamed and (lease is None or lease.since <= line.created):
             return Seen(cycle, line)  # nobody has been at it since: what else is kept of it is not asked for
         notes = journal.read(store, cycle)
-        if line is not None:
+        if line is not None and not unnamed:
             return Seen(cycle, line, notes, lease)
-        return Seen(cycle, None, notes, lease, judgement.held(store, cycle))
+        return Seen(cycle, line, notes, lease, judgement.held(store, cycle), unnamed=unnamed)
     except StoreError as error:
         return Seen(cycle, trouble=str(error))
 
@@ -216,7 +221,8 @@ def _freshness(
     system: System, moment: datetime, newest: Newest | None, standings: list[Standing],
     stages: tuple[StageHistory, ...], *, scheduled: bool,
 ) -> Freshness:  # fmt: skip
-    shown = [item for item in standings if item.promised or item.verdict not in CLOSED or item.verdict is Verdict.HELD]
+    shown = [item for item in standings if item.promised or item.verdict not in CLOSED or item.verdict is Verdict.HELD
+             or (item.verdict is Verdict.PUBLISHED and item.sentence)]  # fmt: skip
     return Freshness(
         system=system.name, as_of=moment, well=not any(item.alarm for item in shown), scheduled=scheduled,
         newest=newest, cycles=tuple(shown), stages=stages,
@@ -224,12 +230,12 @@ def _freshness(
 
 
 def _said_before(store: Store, system: str) -> tuple[str, ...]:
-    """Cycles that were open when ``status.json`` was written: a backfill's may be older than any listing goes."""
+    """Cycles that were told of in ``status.json``: a backfill's, or a correction's, may be older than any listing."""
     try:
         found = read(store, system)
     except StoreError:
         return ()
-    return () if found is None else tuple(item.cycle for item in found.cycles if item.verdict not in CLOSED)
+    return () if found is None else tuple(item.cycle for item in found.cycles)
 
 
 def _keys(store: Store, prefix: str, after: str) -> list[str]:

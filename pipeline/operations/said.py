@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
@@ -40,6 +40,19 @@ class Said(BaseModel):
     def without(self, keys: tuple[str, ...]) -> Said:
         """The same without some keys."""
         return self.model_copy(update={"sent": {key: sent for key, sent in self.sent.items() if key not in keys}})
+
+    def over(self, recovery: Alert, subject: Collection[str], everybody: Collection[str]) -> Said:
+        """The same after a recovery from ``subject``, alerts' keys: whoever it has reached is to hear of it again.
+
+        When it has reached everybody, nothing is kept of it.
+        """
+        reached = self.sent[recovery.key].reached
+        if set(reached) >= set(everybody):
+            return self.without((*subject, recovery.key))
+        left = {key: tuple(name for name in self.sent[key].reached if name not in reached) for key in subject}
+        kept = {key: self.sent[key].model_copy(update={"reached": names}) for key, names in left.items() if names}
+        after = self.without(tuple(subject))
+        return after.model_copy(update={"sent": {**after.sent, **kept}})
 
 
 def recall(store: Store, system: str) -> Said:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from pipeline.cycle import from_key
+from pipeline.objects import slab_cache
 from pipeline.record.shelf import is_key
 from pipeline.store import Store
 from pipeline.systems import System
@@ -15,6 +17,8 @@ AGES = (("to 7 days", 7.0), ("to 35 days", 35.0), ("older", float("inf")))
 """Classes of age, by the start of the cycle, and where each ends in days."""
 NO_AGE = ""
 """The class of what belongs to no cycle."""
+SLABS, UNFINISHED, NO_SYSTEM = "slabs fetched", "puts that have not ended", "of no known system"
+"""What lies in a store and is no system's."""
 
 
 class Room(NamedTuple):
@@ -53,6 +57,17 @@ def storage(store: Store, system: System, moment: datetime) -> Storage:
     cycles.pop("", None)
     largest = sorted(cycles.items(), key=lambda item: (-item[1].size_bytes, item[0]))
     return Storage(system.name, dict(sorted(parts.items())), tuple(largest))
+
+
+def beside(store: Store, known: Iterable[str], moment: datetime) -> dict[str, Room]:
+    """What lies in a store beside the systems that are known, by what it is; what there is nothing of is left out."""
+    rooms = {SLABS: store.objects(slab_cache.PREFIX), UNFINISHED: store.leftovers(moment)}
+    for folder in store.folders(""):
+        if folder not in known:
+            rooms[f"{folder}/, {NO_SYSTEM}"] = [
+                (path, size) for path, size in store.objects(folder) if not path.startswith(f"{slab_cache.PREFIX}/")
+            ]
+    return {what: Room(sum(size for _, size in found), len(found)) for what, found in rooms.items() if found}
 
 
 def part(path: str) -> str:

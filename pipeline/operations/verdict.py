@@ -57,7 +57,10 @@ CLOSED = (Verdict.PUBLISHED, Verdict.HELD, Verdict.COMPLETE, Verdict.SKIPPED)
 
 
 class Seen(NamedTuple):
-    """What the store says of a cycle. ``trouble``: why it could not be read."""
+    """What the store says of a cycle.
+
+    ``trouble``: why it could not be read. ``unnamed``: what is published of it is newer than ``latest.json`` says.
+    """
 
     cycle: Cycle
     headline: Headline | None = None
@@ -65,6 +68,7 @@ class Seen(NamedTuple):
     lease: Lease | None = None
     judgement: Judgement | None = None
     trouble: str = ""
+    unnamed: bool = False
 
 
 class Standing(BaseModel):
@@ -102,7 +106,7 @@ def judge(
     case = _Case(seen, promise, stages, order, moment)
     if seen.trouble:
         return case.made(Verdict.FAILED, "its records cannot be read", sentence=seen.trouble, exit_code=6)
-    if seen.headline is not None:
+    if seen.headline is not None and not seen.unnamed:
         return case.published(seen.headline)
     if seen.judgement is not None:
         verdict = Verdict.HELD if seen.judgement.kind is Kind.HELD else Verdict.COMPLETE
@@ -110,6 +114,8 @@ def judge(
         return case.made(verdict, f"{verdict} by an operator", since=seen.judgement.when, sentence=sentence)
     if case.last is not None and case.last.event is Event.SKIPPED and not case.alive:
         return case.made(Verdict.SKIPPED, "left out by the schedule", since=case.last.when, sentence=case.last.words)
+    if seen.headline is not None:
+        return case.unnamed(seen.headline)
     if case.alive:
         return case.under_way()
     if case.last is not None and was_published((case.last,)):
@@ -151,6 +157,17 @@ class _Case:
         return self.made(
             Verdict.PUBLISHED, words + superseding, published=found.created, revision=found.revision,
             degraded=found.degraded, sentence=sentence,
+        )  # fmt: skip
+
+    def unnamed(self, found: Headline) -> Standing:
+        """It is published, and ``latest.json`` does not say so: a run that is alive is about to name it."""
+        if self.alive:
+            return self.under_way() if found.revision == 1 else self.published(found)
+        return self.made(
+            Verdict.FAILED, "published, but latest.json does not name it", stage="publish", since=found.created,
+            published=found.created, revision=found.revision, degraded=found.degraded,
+            sentence=f"the run of r{found.revision} ended between its manifest and latest.json: who follows "
+                     "latest.json reads what was published before; run again, it is named and nothing is made anew",
         )  # fmt: skip
 
     def _superseding(self, revision: int) -> tuple[str, str]:

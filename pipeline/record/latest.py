@@ -41,7 +41,7 @@ def advance_latest(store: Store, cycle: Cycle, revision: int) -> bool:
         found = store.find(path(cycle.system))
         if found is not None:
             there = parsed(Latest, found.data, f"{store.uri}/{path(cycle.system)}")
-            if (there.start.start, there.revision) >= (cycle.start, revision):
+            if names(there, cycle, revision):
                 return False
         if store.put_after(path(cycle.system), content, found) is Put.WON:
             return True
@@ -49,6 +49,11 @@ def advance_latest(store: Store, cycle: Cycle, revision: int) -> bool:
         f"latest of system {cycle.system} moved to {cycle.key}", found=f"{RACES} lost races",
         where=f"{store.uri}/{path(cycle.system)}", action="run again: the cycle is published already",
     )  # fmt: skip
+
+
+def names(found: Latest | None, cycle: Cycle, revision: int) -> bool:
+    """Whether ``latest``, as it was found, names this revision of a cycle or is further on."""
+    return found is not None and (found.start.start, found.revision) >= (cycle.start, revision)
 
 
 def path(system: str) -> str:
