@@ -1,7 +1,9 @@
 """What the sea turned out to be: the analysis of an instant on the grid of a forecaster's array or of a product.
 
 It is asked of the system's own ladders without the rungs that stand in for an analysis when a forecast must begin: no
-older instant, no forecast of our own, no climatology. What happened is what an archive has of that very instant.
+older instant, no forecast of our own, no climatology. What happened is what an archive has of that very instant. An
+archive that runs ahead of its analyses gives a forecast of an instant it has not analysed: that is no truth either, and
+waits (``NotAnalysed``).
 """
 
 from __future__ import annotations
@@ -14,16 +16,24 @@ from typing import NamedTuple
 
 import xarray as xr
 
-from pipeline import ingest, regrid
-from pipeline.contracts import Gridded
+from pipeline import ingest, provenance, regrid
+from pipeline.contracts import Gridded, Ingested
 from pipeline.errors import InputRefused, InputUnavailable
 from pipeline.products import ProductEntry
+from pipeline.provenance import InputRecord
 from pipeline.sources.netcdf import closed_after
 from pipeline.systems import Ladder, Rung, System
 from pipeline.variables import Kind
 
 NO_OBSERVATION = ("own-forecast", "climatology")
 """Sources whose fields are not an archive's: measured by them, we would be measured by ourselves."""
+
+MOST_AHEAD_HOURS = 3.0
+"""How far from an observed state what has been seen may be: an eighth of a day, as of a step that stands in for one."""
+
+
+class NotAnalysed(InputUnavailable):
+    """What an archive has of an instant is a forecast: its analysis is to come."""
 
 
 class Edge(NamedTuple):
@@ -57,6 +67,18 @@ def analysed(system: System, edge: Edge) -> Truth:
             if lack.check != "variables":
                 raise
             raise InputUnavailable(lack.needed, found=lack.found, where=lack.where, action=lack.action) from lack
+
+    return truth
+
+
+def until(moment: datetime, system: System, happened: Truth) -> Truth:
+    """A truth of what has been by a moment: of days to come archives have forecasts. The twin knows its future."""
+
+    def truth(entry: ProductEntry, when: datetime) -> xr.Dataset:
+        if system.real_ocean and when > moment:
+            raise InputUnavailable(f"an analysis of {when:%Y-%m-%d %H}Z", found=f"only {moment:%Y-%m-%d %H:%M}Z by now",
+                                   where="the clock", action="verify again when that day has been")  # fmt: skip
+        return happened(entry, when)
 
     return truth
 
@@ -95,7 +117,7 @@ def of_kind(system: System, kind: Kind, when: datetime, edge: Edge) -> Gridded:
 
     ``InputUnavailable`` where no archive of the system's ladder has that instant.
     """
-    return regrid.regrid(ingest.ingest(_seen(system, kind), kind, when, **edge._asdict()), kind, system)
+    return regrid.regrid(_ingested(_seen(system, kind), kind, when, edge), kind, system)
 
 
 @closed_after()
@@ -106,7 +128,26 @@ def kuroshio(system: System, when: datetime, edge: Edge) -> xr.Dataset:
     """
     fine = {"grid": system.kuroshio_grid, "depths_m": system.depths_m[:1]}
     asked = _seen(system, Kind.OCEAN).model_copy(update=fine)
-    return regrid.regrid_kuroshio(ingest.ingest(asked, Kind.OCEAN, when, **edge._asdict()), system)
+    return regrid.regrid_kuroshio(_ingested(asked, Kind.OCEAN, when, edge), system)
+
+
+def _ingested(system: System, kind: Kind, when: datetime, edge: Edge) -> tuple[Ingested, ...]:
+    """What archives have of the instant; ``NotAnalysed`` where a part of it is a forecast of theirs."""
+    parts = ingest.ingest(system, kind, when, **edge._asdict())
+    for record in (record for part in parts for record in provenance.records(part)):
+        if (hours := _ahead_hours(record, when)) > MOST_AHEAD_HOURS:
+            raise NotAnalysed(
+                f"an analysis of {kind} at {when:%Y-%m-%d %H}Z", where=record.source,
+                found=f"a forecast of {', '.join(record.variables)} from {hours:g} h before",
+                action="wait until the archive has analysed that time, and run again",
+            )  # fmt: skip
+    return parts
+
+
+def _ahead_hours(record: InputRecord, when: datetime) -> float:
+    """How long before its valid time a record's values last met an observed state; a stamp of the day is not that."""
+    late = (when - record.valid_time).total_seconds() / 3600.0 if record.valid_time else 0.0
+    return record.age_hours - late
 
 
 def _seen(system: System, kind: Kind) -> System:

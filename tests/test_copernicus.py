@@ -123,6 +123,17 @@ def test_a_day_that_is_not_there_is_not_taken_unless_an_age_allows(portal, tmp_p
     assert CopernicusSource().look(asked(portal, Kind.WAVES, tmp_path)).ready
 
 
+def test_what_lies_beyond_the_last_analysis_is_a_forecast(portal, tmp_path: Path) -> None:
+    """The store's last stamp is ten days beyond it."""
+    ahead = asked(portal, Kind.WAVES, tmp_path, when=DAY + timedelta(days=10))
+    native, of_the_day = (CopernicusSource().fetch(each) for each in (ahead, asked(portal, Kind.WAVES, tmp_path)))
+    assert (native.analysed, of_the_day.analysed) == (DAY, None)
+    assert native.note == "instantaneous; forecast of 240 h from the archive's last analysis"
+    assert "a forecast of 240 h" in CopernicusSource().look(ahead).words
+    tomorrow = asked(portal, Kind.OCEAN, tmp_path, when=DAY + timedelta(days=10, hours=3))
+    assert "a forecast of 240 h" in CopernicusSource().look(tomorrow).words, "of a daily mean the days count"
+
+
 def test_a_step_of_which_no_chunk_is_there_is_not_land(portal, tmp_path: Path) -> None:
     """The first stamp of each store was announced and not landed: every chunk is absent, as land's are."""
     with pytest.raises(InputUnavailable, match="not there, where the sea is"):

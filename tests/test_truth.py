@@ -16,7 +16,7 @@ from flows.service import scoring
 from pipeline import products, provenance, systems, truth
 from pipeline.earth import landmask, monthly_means
 from pipeline.errors import InputUnavailable, UsageError
-from pipeline.sources import in_order
+from pipeline.sources import SOURCES, in_order
 from pipeline.systems import TWIN, Ladder, rungs
 from pipeline.training import archive, archive_days
 from pipeline.training.archive_days import Task, archive_day
@@ -34,6 +34,7 @@ SEA = small_goms.SMALL_SEA.model_copy(update={
         Ladder(kind=Kind.WAVES, rungs=AGED, required=False),
     ),
 })  # fmt: skip
+SEA_REAL = SEA.model_copy(update={"real_ocean": True})
 GLOBAL = systems.system("global-quarter-degree")
 
 
@@ -63,6 +64,45 @@ def test_an_older_instant_is_no_truth_of_a_day(inputs, tmp_path):
         happened(products.WAVES, START + 5 * DAY)
     with pytest.raises(InputUnavailable, match="2023-01-04"):
         happened(products.KUROSHIO, START + 3 * DAY)
+
+
+class Ahead:
+    """An archive whose newest fields are forecasts."""
+
+    def __init__(self, archive, hours):
+        self.archive, self.hours, self.asked = archive, hours, 0
+
+    def __getattr__(self, name):
+        return getattr(self.archive, name)
+
+    def fetch(self, request):
+        self.asked += 1
+        return self.archive.fetch(request)._replace(analysed=request.when - timedelta(hours=self.hours))
+
+
+def test_a_forecast_of_an_archive_is_no_truth_and_waits(inputs, tmp_path, monkeypatch):
+    """Neither for scores nor for a training archive, whose day is missing without a look at the steps beside it."""
+    ahead = Ahead(SOURCES["hycom"], 24.0)
+    monkeypatch.setitem(SOURCES, "hycom", ahead)
+    happened = truth.analysed(SEA, truth.Edge(str(inputs), tmp_path))
+    for product in (products.OCEAN, products.KUROSHIO):
+        with pytest.raises(InputUnavailable, match=r"a forecast of .*to.* from 24 h before; in hycom; wait until"):
+            happened(product, START)
+    ahead.asked = 0
+    task = Task(SEA, START.date(), 0, str(tmp_path / "none.zarr"), ("ocean",), str(inputs), tmp_path, 0, 1, {})
+    assert "found a forecast of" in archive_day(task).missing
+    assert ahead.asked == 1
+    ahead.hours = 3.0
+    assert happened(products.OCEAN, START)["to"].notnull().any()
+
+
+def test_days_to_come_of_the_real_ocean_are_not_scored_and_the_twin_s_are():
+    later = START + DAY
+    real, twin = (truth.until(START, system, lambda entry, when: when) for system in (SEA_REAL, SEA))
+    with pytest.raises(InputUnavailable, match="verify again when that day has been"):
+        real(products.WAVES, later)
+    assert real(products.WAVES, START) == START
+    assert twin(products.WAVES, later) == later
 
 
 def test_what_was_seen_in_part_is_no_truth_and_no_fault(inputs, tmp_path):

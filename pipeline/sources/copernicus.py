@@ -6,6 +6,7 @@ the catalogue and the map of datasets to products, a product's STAC names its da
 
 - A login is wanted (``GOMS_LOGINS__COPERNICUS_USER`` and ``__COPERNICUS_PASSWORD``).
 - Physics and biogeochemistry are *daily means*, stamped with their day, and said to be such; waves are instants.
+- A store ends with a forecast, and tells nowhere where it begins: its last ``FORECAST_DAYS`` are taken for it.
 - ``thetao`` is potential temperature: brought to in-situ temperature by TEOS-10 (gsw). Levels are its own fifty:
   linear between two, the uppermost (0.5 m) for the surface; where only the upper of two has water, the upper's.
 - A chunk without water is not stored. One that is absent where the sea bed says that there is sea (``SEA_SHARE`` of
@@ -93,6 +94,10 @@ BED_SHARE, BED_M = 1.5, 50.0
 """A level has water for certain where the bed is so many times as deep and so much deeper: two beds never agree."""
 ICE_DEGREES = 60.0
 """Poleward of it waves may be missing under ice."""
+FORECAST_DAYS = 10
+"""Days that a store reaches beyond its last analysis. Mercator Ocean, who make it, describe the global physics as daily
+means "to D-1 to D+9"; waves and biogeochemistry are forecasts of ten days too by the catalogue. No metadata of a store
+or of the catalogue has the boundary itself."""
 PLANES_AT_ONCE = 8
 """Levels that are fetched together: about 18 MB each."""
 Field = NDArray[np.float64]
@@ -133,7 +138,8 @@ class CopernicusSource:
             found = _moment(cube, request)
         except (InputUnavailable, InputRefused) as lack:
             return Sighting(False, None, "the catalogue", str(lack), isinstance(lack, InputRefused))
-        words = f"{self.title} holds {found:%Y-%m-%dT%HZ}" if found else f"{self.title} holds no such day"
+        ahead = f", a {_forecast(hours)}" if found and (hours := _ahead_hours(cube, found, request.kind)) else ""
+        words = f"{self.title} holds {found:%Y-%m-%dT%HZ}{ahead}" if found else f"{self.title} holds no such day"
         return Sighting(found is not None, found, "the store's time axis", words)
 
     def fetch(self, request: Request) -> Native:
@@ -159,7 +165,10 @@ class CopernicusSource:
         note = "instantaneous" if request.kind is Kind.WAVES else f"daily mean of {newest:%Y-%m-%d}, not a snapshot"
         if "thetao" in fields:
             note += "; potential temperature brought to in-situ temperature (TEOS-10); levels interpolated linearly"
-        return Native(dataset, LEXICON, tuple(session.files), note)
+        hours = max(_ahead_hours(session.cube(name), newest, request.kind) for name in levels)
+        note += f"; {_forecast(hours)}" if hours else ""
+        analysed = newest - timedelta(hours=hours) if hours else None
+        return Native(dataset, LEXICON, tuple(session.files), note, analysed)
 
 
 class _Session:
@@ -293,6 +302,16 @@ def _moment(cube: Cube, request: Request) -> datetime | None:
         if (stamps == _stamp(moment, request.kind)).any():
             return moment
     return None
+
+
+def _ahead_hours(cube: Cube, moment: datetime, kind: Kind) -> float:
+    """Hours from the store's last analysis to a moment's stamp, where that lies in its forecast; else 0."""
+    last = _stamps(cube).max() - np.timedelta64(FORECAST_DAYS, "D")
+    return max(0.0, float((_stamp(moment, kind) - last) / np.timedelta64(1, "h")))
+
+
+def _forecast(hours: float) -> str:
+    return f"forecast of {hours:g} h from the archive's last analysis"
 
 
 def _stamp(moment: datetime, kind: Kind) -> np.datetime64:

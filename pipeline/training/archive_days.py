@@ -131,11 +131,16 @@ def _fields(task: Task, scratch: Path) -> tuple[dict[str, NDArray[np.float32]], 
 
 
 def _nearest(system: System, kind: Kind, when: datetime, edge: truth.Edge) -> xr.Dataset:
-    """The input of the start, or of the nearest step within three hours; else what was wrong with the start's own."""
+    """The input of the start, or of the nearest step within three hours; else what was wrong with the start's own.
+
+    A start that its archive has a forecast of is waited for: the steps beside it are of that forecast too.
+    """
     first: GomsError | None = None
     for hours in NEAR_HOURS:
         try:
             gridded = truth.of_kind(system, kind, when + timedelta(hours=hours), edge)
+        except truth.NotAnalysed:
+            raise
         except (InputUnavailable, InputRefused) as reason:
             if isinstance(reason, InputRefused) and reason.check != "time stamps":
                 raise

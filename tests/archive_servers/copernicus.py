@@ -21,6 +21,7 @@ from pipeline.variables import Kind
 
 LATITUDE: Axis = np.arange(-80.0, 90.01, 2.5)
 LONGITUDE: Axis = np.arange(-180.0, 180.0, 2.5)
+FORECAST_DAYS = 10
 COARSE = 3
 """The biogeochemistry has every third point of the physics, as in the archive."""
 DEPTHS_M = np.array([
@@ -61,7 +62,11 @@ def axes_of(kind: Kind) -> tuple[Axis, Axis]:
 
 
 def write(folder: Path, address: str, day: datetime, *, version: str = "202406") -> dict[str, str]:
-    """The portal as files to be served at ``address``; what to give a request as ``archives``."""
+    """The portal as files to be served at ``address``; what to give a request as ``archives``.
+
+    The stores reach ten days beyond ``day``, which is their last analysis; of what is beyond there is the last stamp
+    alone, and of the waves a field.
+    """
     noon = day.replace(hour=12)
     fields = _native(noon)
     products = {}
@@ -72,6 +77,7 @@ def write(folder: Path, address: str, day: datetime, *, version: str = "202406")
         waves = "wav" in dataset
         stamps = [noon - timedelta(hours=3), noon] if waves else [day.replace(hour=0) - timedelta(days=1),
                                                                   day.replace(hour=0)]  # fmt: skip
+        stamps.append(stamps[1] + timedelta(days=FORECAST_DAYS))
         _store(folder / place, {name: fields[name] for name in names}, stamps)
         _document(folder / f"stac/{product}/{dataset}_{version}/dataset.stac.json", {
             "id": f"{dataset}_{version}", "type": "Feature",
@@ -126,7 +132,8 @@ def _store(folder: Path, fields: dict[str, np.ndarray], stamps: list[datetime]) 
                                    dtype=packed.dtype, fill_value=attrs["_FillValue"])  # fmt: skip
         dims = ["time", *(["elevation"] if deep else []), "latitude", "longitude"]
         array.attrs.update({**attrs, "_ARRAY_DIMENSIONS": dims, "units": UNITS[name]})
-        array[len(stamps) - 1] = packed[::-1] if deep else packed
+        for step in (1, 2) if name in OURS else (1,):
+            array[step] = packed[::-1] if deep else packed
     zarr.consolidate_metadata(group.store)
 
 
