@@ -216,8 +216,12 @@ def _skill_figure(
     return figure
 
 
-def _curves(axes: Axes, values: xr.DataArray, names: Sequence[str]) -> None:
-    for name in names:
+def _curves(axes: Axes, values: xr.DataArray, names: Sequence[str], here: xr.Dataset) -> None:
+    known = [name for name in names if bool(values.sel(by=name).notnull().any())]
+    if not known:
+        words = "no climatology to measure by" if "no_climatology" in here.attrs else "no values"
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", fontsize=9, color=PALE)
+    for name in known:
         colour, dash, width = LINES[name]
         line = values.sel(by=name)
         axes.plot(line["lead_day"].values, line.values, linestyle=dash, color=colour, lw=width, label=name,
@@ -230,14 +234,14 @@ def _channel(here: xr.Dataset, item: Variable, depth: float | None) -> xr.Datase
 
 def _draw_error(axes: Axes, here: xr.Dataset, item: Variable, depth: float | None) -> str:
     part = _channel(here, item, depth)
-    _curves(axes, part["rmse"], [str(name) for name in part["by"].values])
+    _curves(axes, part["rmse"], [str(name) for name in part["by"].values], part)
     axes.set_ylim(bottom=0)
     return "Root mean square error" + ("" if item.units == "1" else f" ({item.units})")
 
 
 def _draw_correlation(axes: Axes, here: xr.Dataset, item: Variable, depth: float | None) -> str:
     part = _channel(here, item, depth)
-    _curves(axes, part["acc"], [str(name) for name in part["by"].values if name != "climatology"])
+    _curves(axes, part["acc"], [str(name) for name in part["by"].values if name != "climatology"], part)
     axes.set_ylim(min(0.0, float(part["acc"].fillna(0.0).min())), 1.02)
     return "Anomaly correlation"
 
@@ -247,7 +251,7 @@ def _draw_activity(axes: Axes, here: xr.Dataset, item: Variable, depth: float | 
     currents = item.name in ("uo", "vo") and "kinetic_energy_ratio" in here
     ratio = here["kinetic_energy_ratio"].sel(current_depth=depth) if currents else _channel(here, item, depth)[
         "activity_ratio"]  # fmt: skip
-    _curves(axes, ratio, [str(name) for name in ratio["by"].values if name != "climatology"])
+    _curves(axes, ratio, [str(name) for name in ratio["by"].values if name != "climatology"], here)
     axes.axhline(1.0, color=PALE, lw=0.8)
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, 0.8), max(high, 1.2))

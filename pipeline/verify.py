@@ -5,6 +5,9 @@ lead_day x channel x region, with the moments of ``metrics`` and what follows fr
 own lead day 0, held; damped what is left of its anomaly on top of the climatology (``damping``); climatology the day of
 the year's at the valid time; bicubic the coarse forecast, interpolated. All are compared over the same cells. Lead
 days whose truth is not there yet are left out, and ``unverified`` names them.
+
+Waves and plankton of the real ocean have the climatology that the operator made (``goms climatology``), or none: then
+there is neither an error of it and of damped persistence nor an anomaly, and ``no_climatology`` says why.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +36,7 @@ from pipeline.variables import EASTWARD_VELOCITY, NORTHWARD_VELOCITY, Kind, vari
 
 Field = NDArray[np.float32]
 Climatology = Callable[[ProductEntry, datetime], Mapping[str, Field]]
-"""The day of the year's fields of a product, (depth,) latitude, longitude, with values everywhere."""
+"""The day of the year's fields of a product, (depth,) latitude, longitude; raises ``InputUnavailable`` where none."""
 
 DAY = np.timedelta64(1, "D")
 KEPT_ATTRIBUTES = ("forecast_system", "real_ocean", "ocean", "forecaster", "forecaster_checkpoint_sha256",
@@ -41,13 +45,17 @@ KEPT_ATTRIBUTES = ("forecast_system", "real_ocean", "ocean", "forecaster", "fore
 
 
 class Compared(NamedTuple):
-    """One lead day's fields, each (channel, latitude, longitude): several forecasts of one truth."""
+    """One lead day's fields, each (channel, latitude, longitude): several forecasts of one truth.
+
+    What needs a climatology is ``None`` where there is none; ``lack`` says why.
+    """
 
     lead_day: int
     valid_time: np.datetime64
-    fields: dict[str, Field]
+    fields: Mapping[str, Field | None]
     truth: Field
-    climatology: Field
+    climatology: Field | None
+    lack: str = ""
 
 
 def verify(
@@ -64,16 +72,17 @@ def verify(
     """Score a product against what happened, lead day by lead day, memory flat.
 
     ``product``: as published, opened lazily. ``coarse``: for a downscaled product, the ocean product of the same
-    forecast, to be beaten by interpolation. ``lead_days``: all but 0 unless given. ``normal``: the packaged
-    climatology unless given. Raises ``InputUnavailable`` where no lead day has a truth; ``ForecastRefused`` where
-    a product's valid time is not its start plus the lead.
+    forecast, to be beaten by interpolation. ``lead_days``: all but 0 unless given. ``normal``: ``day_of_year`` without
+    the operator's own unless given. Raises ``InputUnavailable`` where no lead day has a truth; ``ForecastRefused``
+    where a product's valid time is not its start plus the lead.
     """
     unverified: list[int] = []
     usual = normal or day_of_year(system)
     labels, grid = channels_of(entry.state, system), system.product_grid(entry)
-    days = []
+    days, lacks = [], dict[str, None]()
     for day in compared(product, entry, system, truth, coarse, lead_days, usual, unverified):
         days.append(scored(day, labels, grid))
+        lacks |= {day.lack: None} if day.lack else {}
         if progress is not None:
             progress(day.lead_day)
     if not days:
@@ -83,7 +92,8 @@ def verify(
         )  # fmt: skip
     scores = xr.concat(days, "lead_day", data_vars="minimal", coords="minimal", compat="override", join="exact",
                        combine_attrs="override")  # fmt: skip
-    return metrics.derived(scores).assign_attrs(_attributes(product, entry, system, unverified))
+    said = {"no_climatology": "; ".join(lacks)} if lacks else {}
+    return metrics.derived(scores).assign_attrs({**_attributes(product, entry, system, unverified), **said})
 
 
 def _attributes(product: xr.Dataset, entry: ProductEntry, system: System, unverified: list[int]) -> dict[str, object]:
@@ -112,27 +122,37 @@ def compared(
     for lead in sorted(positions) if lead_days is None else lead_days:
         if lead_days is None and lead == 0:
             continue
-        instant = product["time"].values[positions[lead]]
-        when = utc(instant)
+        when = utc(instant := product["time"].values[positions[lead]])
         try:
             happened = _stack(truth(entry, when), wanted, system)
         except InputUnavailable:
             unverified.append(lead)
             continue
-        usual = _stack(normal(entry, when), wanted, system)
-        if began is None:
-            began = _stack(normal(entry, utc(product["time"].values[positions[0]])), wanted, system)
+        usual, lack = _usual(normal, entry, when, wanted, system)
+        if began is None and usual is not None:
+            began, lack = _usual(normal, entry, utc(product["time"].values[positions[0]]), wanted, system)
         with as_published(entry.name, where):
-            fields = {"forecast": _stack(product.isel(time=positions[lead]), wanted, system)}
-        fields |= {
+            forecast = _stack(product.isel(time=positions[lead]), wanted, system)
+        fields = {
+            "forecast": forecast,
             "persistence": persisted,
-            "damped": _damped(persisted, began, usual, lead, wanted),
+            "damped": None if began is None or usual is None else _damped(persisted, began, usual, lead, wanted),
             "climatology": usual,
         }
         if coarse is not None:
             with as_published(products.OCEAN.name, where):
                 fields["bicubic"] = _interpolated(coarse, lead, wanted, system.grid, system.product_grid(entry))
-        yield Compared(lead, instant, fields, happened, usual)
+        yield Compared(lead, instant, fields, happened, usual, lack)
+
+
+def _usual(
+    normal: Climatology, entry: ProductEntry, when: datetime, wanted: tuple[Channel, ...], system: System
+) -> tuple[Field | None, str]:  # fmt: skip
+    """The climatology of a moment, or ``None`` and why there is none."""
+    try:
+        return _stack(normal(entry, when), wanted, system), ""
+    except InputUnavailable as absence:
+        return None, str(absence)
 
 
 @contextmanager
@@ -160,7 +180,8 @@ def scored(day: Compared, entries: tuple[Channel, ...], grid: Grid) -> xr.Datase
     weights = regions.weights(grid, places)
     rows = [
         metrics.moments(
-            {name: field[row] for name, field in day.fields.items()}, day.truth[row], day.climatology[row], weights,
+            {name: None if field is None else field[row] for name, field in day.fields.items()}, day.truth[row],
+            None if day.climatology is None else day.climatology[row], weights,
             circular=variable(entry.variable).circular,
         )
         for row, entry in enumerate(entries)
@@ -192,9 +213,10 @@ def _energies(day: Compared, entries: tuple[Channel, ...], weights: metrics.Weig
         return {}
     found = []
     for east, north, _ in pairs:
-        currents = {name: (field[east], field[north]) for name, field in day.fields.items()}
+        currents = {name: (field[east], field[north]) for name, field in day.fields.items() if field is not None}
         found.append(metrics.energies({**currents, "truth": (day.truth[east], day.truth[north])}, weights))
-    said = np.array([[energy[name] for energy, _ in found] for name in day.fields])
+    said = np.array([[energy.get(name, np.full_like(weight, np.nan)) for energy, weight in found]
+                     for name in day.fields])  # fmt: skip
     return {
         "kinetic_energy": (("lead_day", "by", "current_depth", "region"), said[None]),
         "truth_kinetic_energy": (
@@ -210,7 +232,7 @@ def combine(scores: Sequence[xr.Dataset]) -> xr.Dataset:
     """Several forecasts' scores as one.
 
     Moments are means weighted with the area compared, so that RMSE is the root of the mean square over all of them;
-    what follows is worked out anew. A lead day counts where it was verified.
+    what follows is worked out anew. A lead day counts where it was verified. What one of them lacks is NaN of all.
     """
     members = xr.concat(
         [one[[name for name in (*_ADDED, *_WEIGHTS) if name in one]].drop_vars("valid_time") for one in scores],
@@ -220,7 +242,7 @@ def combine(scores: Sequence[xr.Dataset]) -> xr.Dataset:
     for name in _ADDED:
         if name in members:
             weight = members["energy_weight" if name in metrics.ENERGIES else "weight"]
-            total = (members[name] * weight).sum("cycle", skipna=True)
+            total = (members[name] * weight).where(weight > 0, 0.0).sum("cycle", skipna=False)
             summed = weight.sum("cycle", skipna=True)
             pooled[name] = total / summed.where(summed > 0)
     attributes = {**members.attrs, "cycles": sum(int(one.attrs["cycles"]) for one in scores)}
@@ -303,12 +325,18 @@ def _energy_ratio(here: xr.Dataset, name: str, depth_m: float | None) -> float:
     return float((part["kinetic_energy"] * weight).sum()) / real if real > 0 else float("nan")
 
 
-def day_of_year(system: System) -> Climatology:
-    """The packaged day-of-year climatology on the grids of a system's products."""
-    from pipeline.earth import climatology
+def day_of_year(system: System, archives: Mapping[str, str] = MappingProxyType({})) -> Climatology:
+    """The climatology on the grids of a system's products: the packaged one, which is of the real ocean.
+
+    Of waves and plankton that is the synthetic twin's. A system of the real ocean has the operator's there, from the
+    folder that ``archives`` name as ``climatology``; ``InputUnavailable`` where there is none.
+    """
+    from pipeline.earth import climatology, monthly_means
 
     def fields(entry: ProductEntry, when: datetime) -> Mapping[str, Field]:
         grid, kind = system.product_grid(entry), Kind.OCEAN if entry.state == "kuroshio" else Kind(entry.state)
+        if system.real_ocean and kind in monthly_means.KINDS:
+            return monthly_means.named(archives, kind, system, when).fields
         depths = system.depths_m[:1] if entry.surface_only else system.depths_m
         found: Mapping[str, Field] = climatology.fields(kind, when, grid.latitude, grid.longitude, depths)
         return found

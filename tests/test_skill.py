@@ -48,11 +48,12 @@ def fill(store, errors, first=START, who=MODEL, leads=(1,)):
 
 
 def test_the_note_is_of_the_month_before_the_start_and_of_this_forecaster(folder_store) -> None:
-    """Errors of 9 more than a month ago, then three of 0.5, then two by other weights of 0.9."""
+    """Errors of 9 more than a month ago, then three of 0.5, then two by other weights of 0.9; 9 at the start."""
     fill(folder_store, [9.0] * 2)
     fill(folder_store, [0.5] * 3, START + 36 * DAY)
     board = fill(folder_store, [0.9] * 2, START + 39 * DAY, OTHER)
-    until = START + 40 * DAY
+    until = START + 41 * DAY
+    board = fill(folder_store, [9.0], until)
     note = skill.lately(board, WAVES, until, MODEL)
     (row,) = [row for row in note.rows if row.variable == "swh"]
     assert (note.cycles, row.cycles, row.lead_day) == (3, 3, 1)
@@ -64,6 +65,21 @@ def test_the_note_is_of_the_month_before_the_start_and_of_this_forecaster(folder
     assert skill.lately(board, WAVES, until, identity("third", "")) is None
 
 
+def test_without_a_climatology_of_every_day_nothing_is_said_of_it_nor_of_what_needs_it(folder_store) -> None:
+    """Ten days with one of each, then twenty without: persistence, and no alarm although the errors grow."""
+    fill(folder_store, [0.5] * 10)
+    board = Board(folder_store, small.SYSTEM, WAVES)
+    for number in range(10, 30):
+        lacking = moments(0.5 + 0.1 * number)
+        lacking["mean_square_error"].loc[{"by": ["damped", "climatology"]}] = np.nan
+        board.add(START + number * DAY, [Scored(1, 1, MODEL, lacking)])
+    note = skill.lately(board, WAVES, START + 30 * DAY)
+    assert [(row.damped, row.climatology, row.persistence) for row in note.rows] == [(None, None, 2.0)] * 3
+    assert "on day 1 (persistence 2; 30 cycles)" in note.attributes["skill"]
+    assert json.loads(note.attributes["skill_scores"])[0]["damped"] is None
+    assert list(skill.drifting(board, WAVES)) == []
+
+
 def test_what_is_said_of_an_edition_is_decided_once(folder_store) -> None:
     made = cycle.cycle("small", (START + 3 * DAY).date(), 12)
     fill(folder_store, [0.5] * 3)
@@ -71,7 +87,7 @@ def test_what_is_said_of_an_edition_is_decided_once(folder_store) -> None:
     assert folder_store.objects(made.run_prefix) == []
     first = skill.settled(folder_store, small.SYSTEM, made, 1, MODEL, decide=True)
     assert first == looked
-    fill(folder_store, [5.0], START + 3 * DAY)
+    fill(folder_store, [5.0], START + 2 * DAY)
     assert skill.settled(folder_store, small.SYSTEM, made, 1, MODEL, decide=True) == first
     assert skill.settled(folder_store, small.SYSTEM, made, 2, MODEL, decide=True) != first
     assert skill.settled(folder_store, small.SYSTEM, made, 1, OTHER, decide=True) == {}

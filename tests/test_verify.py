@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
 import small_ocean
 import xarray as xr
 
-from pipeline import products, verify
+from pipeline import products, provenance, report, verify
 from pipeline.channels import surface_ocean
-from pipeline.earth import landmask
+from pipeline.earth import landmask, monthly_means
 from pipeline.errors import ForecastRefused, InputUnavailable
 from pipeline.grids import EARTH_RADIUS_M, Grid
 from pipeline.scoring import metrics, regions
+from pipeline.scoring import scores as kept_scores
 from pipeline.scoring.metrics import Weights
 from pipeline.scoring.regions import Region
 from pipeline.systems import CORAL_SEA, TWIN
+from pipeline.variables import Kind
 
 NAN = np.float32("nan")
 TWO_BY_THREE = Grid(south=15.0, west=10.0, latitude_step=30.0, longitude_step=20.0, rows=2, columns=3)
@@ -364,6 +366,54 @@ def test_a_downscaled_product_is_scored_beside_interpolation_of_the_coarse_one()
     np.testing.assert_allclose(rmse.sel(by="forecast"), 0.25, rtol=1e-4)
     assert float(rmse.sel(by="bicubic").max()) < 1e-4
     assert verify.summary(scores, (1,))[0].bicubic < 1e-4
+
+
+REAL = SYSTEM.model_copy(update={"real_ocean": True})
+
+
+def test_the_real_ocean_s_waves_are_not_measured_by_the_twin_s_mean():
+    """A day late: 0.1 m too high, persistence as ever, on every cell; what needs a climatology is no number."""
+    scores = verify.verify(product(1), ENTRY, REAL, truth, lead_days=(1, 2))
+    here = scores.sel(region="everywhere", channel="swh")
+    np.testing.assert_allclose(here["rmse"].sel(by="forecast"), 0.1, rtol=1e-5)
+    np.testing.assert_allclose(here["rmse"].sel(by="persistence"), [0.0, 0.1], atol=1e-5)
+    assert np.isnan(here["rmse"].sel(by=["damped", "climatology"])).all()
+    assert np.isnan(here["acc"]).all()
+    assert here["cells"].values.tolist() == [OCEAN.sum()] * 2
+    assert "only the synthetic twin's is packaged" in scores.attrs["no_climatology"]
+    kept = [kept_scores.row_json(row) for row in verify.summary(scores, (1,))]
+    for name in ("damped", "climatology", "acc", "activity_ratio"):
+        assert [row[name] for row in kept] == [None] * 3
+    assert len(list(report.skill_plots(scores, ENTRY, REAL))) == 3
+
+
+def test_what_one_of_several_forecasts_lacks_is_not_a_number_of_all():
+    """Else a climatology that one has would be that of two, and of none an error of nothing."""
+    one = verify.verify(product(1), ENTRY, REAL, truth, lead_days=(1, 2))
+    other = verify.verify(product(1), ENTRY, REAL, truth, lead_days=(1,), normal=normal)
+    both = verify.combine([one, other]).sel(region="everywhere", channel="swh")
+    np.testing.assert_allclose(both["rmse"].sel(by="forecast"), 0.1, rtol=1e-5)
+    assert np.isnan(both["rmse"].sel(by=["damped", "climatology"])).all()
+
+
+def test_the_operator_s_climatology_is_what_the_real_ocean_s_waves_are_measured_by(tmp_path):
+    """Ten days of each month, 5 m high; on lead day 1 a part of the start's anomaly is left."""
+
+    def take(when):
+        fields = {name: np.full(OCEAN.shape, 5.0) for name in ("swh", "mwp", "mwd")}
+        return provenance.attach(xr.Dataset({name: (("latitude", "longitude"), f) for name, f in fields.items()}), ())
+
+    days = [date(2023, month, day) for month in (2, 3) for day in range(1, 11)]
+    monthly_means.save(monthly_means.build(REAL, Kind.WAVES, days, take, said=str), str(tmp_path))
+    normal_of = verify.day_of_year(REAL, {"climatology": str(tmp_path)})
+    scores = verify.verify(product(), ENTRY, REAL, truth, lead_days=(1,), normal=normal_of)
+    here = scores.sel(region="everywhere", channel="swh", lead_day=1)
+    error = np.where(OCEAN, 5.0 - sea(START + timedelta(days=1), "swh"), np.nan)
+    weights = np.cos(np.deg2rad(SYSTEM.wave_grid.latitude))[:, None] * OCEAN
+    expected = np.sqrt(np.nansum(error**2 * weights) / weights.sum())
+    assert float(here["rmse"].sel(by="climatology")) == pytest.approx(expected, rel=1e-3)
+    assert 0 < float(here["rmse"].sel(by="damped")) < expected
+    assert "no_climatology" not in scores.attrs
 
 
 def test_the_packaged_climatology_fits_every_product_of_the_twin():

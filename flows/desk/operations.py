@@ -112,7 +112,8 @@ def score_table(found: Sequence[Scored], manifest: Manifest) -> Table:
         for row in product.rows:
             errors = (row.rmse, row.persistence, row.climatology, row.bicubic)
             cells = ("" if math.isnan(error) else f"{error:.3g}" for error in errors)
-            table.add_row(product.product, row.variable, str(row.lead_day), *cells, row.units, f"{row.acc:.3f}")
+            agreement = "" if math.isnan(row.acc) else f"{row.acc:.3f}"
+            table.add_row(product.product, row.variable, str(row.lead_day), *cells, row.units, agreement)
         table.add_section()
     return table
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows import clock
 from flows.journey import holding, stages
 from flows.journey.stages import Run
 from flows.progress import progress
@@ -20,7 +21,7 @@ from pipeline.record.lock import Scores
 from pipeline.scoring import scores
 from pipeline.settings import Settings
 from pipeline.store import Store
-from pipeline.verify import Row
+from pipeline.verify import Row, day_of_year
 
 PATIENCE_SECONDS, ASKED_AGAIN_SECONDS = 20.0, 0.5
 """How long a verification waits for another of the same system: one that only looks what is due has ended by then."""
@@ -91,9 +92,10 @@ def edge(run: Run) -> truth.Edge:
 @task(cache_policy=NO_CACHE, task_run_name="score {name}")
 def score_product(run: Run, manifest: Manifest, name: str, leads: Sequence[int]) -> tuple[Row, ...]:
     """Verify one product and keep its scores."""
-    begun, happened = time.monotonic(), truth.analysed(run.of, edge(run))
+    begun, usual = time.monotonic(), day_of_year(run.of, edge(run).archives)
+    happened = truth.until(clock.now(), run.of, truth.analysed(run.of, edge(run)))
     with progress().stage(f"score {name}", max(leads)) as advance:
-        made = scores.score(run.opened, manifest, name, run.of, happened, leads, advance)
+        made = scores.score(run.opened, manifest, name, run.of, happened, leads, advance, usual)
         records = scores.keep(run.opened, manifest, name, run.of, made)
     progress().done(f"score {name}", time.monotonic() - begun, sum(item.size_bytes for item in records))
     return scores.table(made)

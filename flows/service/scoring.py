@@ -160,7 +160,8 @@ def _score_day(
 ) -> list[tuple[Manifest, Scored]]:  # fmt: skip
     """Score the forecasts that are valid at one time against its analysis; their tables first, the board last."""
     begun, what = time.monotonic(), f"score {product.name} of {valid:%Y-%m-%d}"
-    happened, usual = _truth(asked), lru_cache(2 * len(due) + 2)(verify.day_of_year(asked.system))
+    happened = _truth(asked)
+    usual = lru_cache(2 * len(due) + 2)(verify.day_of_year(asked.system, edge(asked.run).archives))
     kept, told = list[scoreboard.Scored](), list[tuple[Manifest, Scored]]()
     with progress().stage(what, len(due)) as advance:
         for number, item in enumerate(due, start=1):

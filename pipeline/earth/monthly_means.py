@@ -26,6 +26,8 @@ from pipeline.systems import System
 from pipeline.variables import Kind, of_kind, variable
 
 KINDS = (Kind.WAVES, Kind.BIOGEOCHEMISTRY)
+NAME = "climatology"
+"""The folder of climatologies among ``GOMS_ARCHIVES``."""
 LEAST_DAYS = 10
 """Days of a month, over all years, below which their mean is weather and not a climatology."""
 Field = NDArray[np.float32]
@@ -103,6 +105,16 @@ def save(means: xr.Dataset, folder: str) -> Path:
     means.to_netcdf(unfinished, encoding={str(name): {"zlib": True} for name in means.data_vars})
     unfinished.rename(path)
     return path
+
+
+def named(archives: Mapping[str, str], kind: Kind, system: System | None, when: datetime) -> Means:
+    """The means at a moment of the year from the folder that ``archives`` name; ``InputUnavailable`` without one."""
+    if NAME not in archives or system is None:
+        raise InputUnavailable(
+            f"a climatology of {kind}", found="none: only the synthetic twin's is packaged",
+            where="GOMS_ARCHIVES", action=f'name a folder that goms climatology made: {{"{NAME}": "FOLDER"}}',
+        )  # fmt: skip
+    return at(archives[NAME], kind, system, when)
 
 
 def at(folder: str, kind: Kind, system: System, when: datetime) -> Means:

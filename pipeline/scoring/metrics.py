@@ -75,9 +75,9 @@ def difference(first: Field, second: Field, circular: bool) -> Sums:
 
 
 def moments(
-    fields: Mapping[str, Field],
+    fields: Mapping[str, Field | None],
     truth: Field,
-    climatology: Field,
+    climatology: Field | None,
     weights: Weights,
     *,
     circular: bool = False,
@@ -85,21 +85,26 @@ def moments(
     """Moments of several forecasts of one field against one truth, all over the same cells.
 
     ``fields``, ``truth``, ``climatology``: (latitude, longitude). A region without a cell to compare has weight 0 and
-    NaN moments.
+    NaN moments. A field that there is none of (``None``) has NaN moments and leaves every cell to the others; without
+    a climatology nothing has an anomaly.
     """
     known = np.isfinite(truth)
-    common = known & np.isfinite(climatology) & np.all([np.isfinite(field) for field in fields.values()], axis=0)
+    given = [field for field in (climatology, *fields.values()) if field is not None]
+    common = known & np.all([np.isfinite(field) for field in given], axis=0)
+    nothing = np.full_like(truth, np.nan)
+    usual = nothing if climatology is None else climatology
     weight, reference = weights.total(np.stack([common, known]).astype(np.float64)).T
     cells = weights.cells.total(common[None].astype(np.float64))[:, 0]
 
     def mean(*planes: Sums) -> Iterator[Sums]:
         yield from _ratio(weights.total(np.where(common, np.stack(planes), 0.0)), weight[:, None]).T
 
-    occurred = difference(truth, climatology, circular)
+    occurred = difference(truth, usual, circular)
     mean_t, square_t = mean(occurred, occurred**2)
     found = {}
-    for name, field in fields.items():
-        error, said = difference(field, truth, circular), difference(field, climatology, circular)
+    for name, there in fields.items():
+        field = nothing if there is None else there
+        error, said = difference(field, truth, circular), difference(field, usual, circular)
         bias, square, mean_f, square_f, both = mean(error, error**2, said, said**2, said * occurred)
         found[name] = Moments(square, bias, (square_f - mean_f**2).clip(0.0), both - mean_f * mean_t,
                               (square_t - mean_t**2).clip(0.0), weight, cells, _ratio(weight, reference))  # fmt: skip

@@ -9,7 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Proven(BaseModel):
-    """One variable at one lead day: RMSE over some cycles, beside what it must beat, over the same cells and days."""
+    """One variable at one lead day: RMSE over some cycles, beside what it must beat, over the same cells and days.
+
+    ``damped`` and ``climatology`` are ``None`` where there is no climatology of one of these days.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     variable: str
@@ -18,17 +21,16 @@ class Proven(BaseModel):
     cycles: int
     rmse: float
     persistence: float
-    damped: float
-    climatology: float
+    damped: float | None = None
+    climatology: float | None = None
 
     @property
     def words(self) -> str:
         """In a few words."""
         unit = "" if self.units == "1" else f" {self.units}"
-        return (
-            f"{self.variable} {self.rmse:g}{unit} on day {self.lead_day} (persistence {self.persistence:g}, damped "
-            f"{self.damped:g}, climatology {self.climatology:g}; {self.cycles} cycles)"
-        )
+        rivals = {"persistence": self.persistence, "damped": self.damped, "climatology": self.climatology}
+        beside = ", ".join(f"{name} {error:g}" for name, error in rivals.items() if error is not None)
+        return f"{self.variable} {self.rmse:g}{unit} on day {self.lead_day} ({beside}; {self.cycles} cycles)"
 
 
 class Reliability(BaseModel):

@@ -2,7 +2,7 @@
 
 ``<system>/scores/skill.json`` is ``Standing``, made anew after each verification. Skill is measured as the error beside
 that of damped persistence, which the season and the weather move as they move the forecast's: what is left is the
-forecaster, or its inputs.
+forecaster, or its inputs. Of a variable without a climatology there is no damped persistence, and no alarm.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ LEADS = (1, 5, 10, 20, 30)
 """Lead days that are told of."""
 WATCHED = (1, 5, 10)
 """Lead days whose drift is an alarm: later ones follow a fault by weeks."""
+DAY = timedelta(days=1)
 ROLLING_DAYS = 30
 """Analyses that rolling skill and the note on the products are from."""
 RECENT_DAYS, USUAL_DAYS = 7, 90
@@ -82,7 +83,8 @@ def refresh(store: Store, system: System) -> Standing:
     """Work out how good a system is and keep it."""
     boards = {entry: board for entry in system.products if (board := Board(store, system, entry)).days}
     last = max((max(board.days) for board in boards.values()), default=None)
-    told = {entry.name: found for entry, board in boards.items() if (found := lately(board, entry, last)) is not None}
+    after = None if last is None else last + DAY
+    told = {entry.name: found for entry, board in boards.items() if (found := lately(board, entry, after)) is not None}
     drifts = tuple(item for entry, board in boards.items() for item in drifting(board, entry))
     made = Standing(system=system.name, as_of=last, products=told, drifts=drifts)
     store.write_bytes(path(system.name), to_json(made.model_dump(mode="json")))
@@ -142,9 +144,9 @@ def _note(store: Store, system: System, entry: ProductEntry, cycle: Cycle, who: 
         return Reliability(unknown="the scores of earlier forecasts cannot be read")
 
 
-def lately(board: Board, entry: ProductEntry, until: datetime | None, who: int | None = None) -> Reliability | None:
-    """A product's scores over the analyses of the last days; ``who``: of that forecaster's forecasts alone."""
-    days = [day for day in board.days if until is None or until - timedelta(days=ROLLING_DAYS) < day <= until]
+def lately(board: Board, entry: ProductEntry, before: datetime | None, who: int | None = None) -> Reliability | None:
+    """A product's scores over the analyses of the days before one; ``who``: of that forecaster's forecasts alone."""
+    days = [day for day in board.days if before is None or before - ROLLING_DAYS * DAY <= day < before]
     if not days:
         return None
     errors, cycles, scored = _errors(board, days), set[datetime](), set[datetime]()
@@ -206,10 +208,11 @@ def _errors(board: Board, days: list[datetime]) -> xr.Dataset:
 
 
 def _pooled(part: xr.Dataset) -> dict[str, float]:
-    """RMSE of a forecast and of its rivals over some days, each day the same weight."""
-    mean = part["error"].mean("valid_time")
-    found = {name: _round(np.sqrt(float(mean.sel(by=name)))) for name in ("forecast", *RIVALS)}
-    return {"rmse": found.pop("forecast"), **found}
+    """RMSE of a forecast and of its rivals over some days, each day the same weight; of a rival that has them all."""
+    mean = part["error"].mean("valid_time", skipna=False)
+    found = {name: float(np.sqrt(mean.sel(by=name))) for name in ("forecast", *RIVALS)}
+    return {"rmse" if name == "forecast" else name: _round(error) for name, error in found.items()
+            if np.isfinite(error)}  # fmt: skip
 
 
 def _log_ratio(error: NDArray[Any], rival: NDArray[Any]) -> NDArray[np.float64]:

@@ -69,15 +69,9 @@ def _fields(request: Request) -> _Found:
     if request.kind is Kind.SURFACE:
         words = "day-of-year climatology of winds, temperature and pressure"
         return _Found(climatology.fields(Kind.SURFACE, request.when, *axes, ()), words)
-    folder = request.archives.get(ClimatologySource.name)
     system = systems.system(request.system) if request.system else None
-    if folder is not None and system is not None:
-        return _Found(*monthly_means.at(folder, request.kind, system, request.when))
-    if system is None or system.real_ocean:
-        raise InputUnavailable(
-            f"a climatology of {request.kind}", found="none: only the synthetic twin's is packaged",
-            where="GOMS_ARCHIVES", action='name a folder that goms climatology made: {"climatology": "FOLDER"}',
-        )  # fmt: skip
+    if system is None or system.real_ocean or monthly_means.NAME in request.archives:
+        return _Found(*monthly_means.named(request.archives, request.kind, system, request.when))
     ocean = landmask.array_mask(system, request.kind.value)
     fields = climatology.fields(request.kind, request.when, *axes, ())
     masked = {name: np.where(ocean, values, np.float32("nan")) for name, values in fields.items()}

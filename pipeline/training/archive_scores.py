@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline import channels, verify
 from pipeline.cycle import cycle
-from pipeline.earth import climatology
+from pipeline.earth import climatology, monthly_means
 from pipeline.scoring import metrics
 from pipeline.training.training_archive import TrainingArchive
 from pipeline.variables import Kind
@@ -52,13 +52,18 @@ def _compared(days: TrainingArchive, start: int, lead: int, names: Sequence[str]
         yield name, Compared(lead, np.datetime64(days.date_of(start + lead), "ns"), fields, truth, usual)
 
 
-def _usual(days: TrainingArchive, name: str, day: int) -> Field:
-    """The day of the year's mean: the archive's own where it has one, else the packaged."""
+def _usual(days: TrainingArchive, name: str, day: int) -> Field | None:
+    """The day of the year's mean: the archive's own where it has one, else the packaged.
+
+    ``None`` for waves and plankton of the real ocean, of which no mean is packaged.
+    """
     when = days.date_of(day)
     if name == "ocean":
         return days.climatology(name, when).astype(np.float32)
+    kind = Kind.OCEAN if name == "kuroshio" else Kind(name)
+    if days.contract.real_ocean and kind in monthly_means.KINDS:
+        return None
     grid, entries = days.contract.grids[name], [channels.parse(label) for label in days.channels[name]]
     moment = cycle(days.contract.system, when, days.contract.start_hour).start
-    kind = Kind.OCEAN if name == "kuroshio" else Kind(name)
     fields = climatology.fields(kind, moment, grid.latitude, grid.longitude, days.contract.depths_m[:1])
     return np.stack([np.asarray(fields[c.variable]).reshape(-1, *grid.shape)[0] for c in entries])

@@ -162,13 +162,15 @@ export async function skill(contents: Contents, product: string, variable: strin
   by("skill-words").textContent = `${entry.title}, all depths and all of the product's sea, ${count} scored: ${verdict}.`;
   const error = chart({ lines, across: "lead day", up: unit, fromZero: true, whole: true,
     words: `Root mean square error by lead day, ${count}: ${verdict}.` });
+  const agrees = correlation.some(([, value]) => Number.isFinite(value));
   const agree = chart({ lines: [{ name: "anomaly correlation", points: correlation, look: "own" }], across: "lead day", up: "", whole: true,
     fromZero: true, words: "Anomaly correlation by lead day; one is perfect." });
   by("skill-charts").replaceChildren(
     element("figure", "", element("figcaption", "", `Root mean square error${unit ? `, ${unit}` : ""}`), error, key(lines)),
-    element("figure", "", element("figcaption", "", "Anomaly correlation: 1 is perfect, 0 is no better than climatology"), agree));
-  const heads = ["Lead day", ...lines.map((line) => line.name), "anomaly correlation"];
-  const cells = leads.map((lead, index) => [lead, ...lines.map((line) => figure(line.points[index][1], 3)), figure(correlation[index][1], 2)]);
+    agrees ? element("figure", "", element("figcaption", "", "Anomaly correlation: 1 is perfect, 0 is no better than climatology"), agree)
+      : element("p", "quiet small", "There is no climatology to measure an anomaly by."));
+  const heads = ["Lead day", ...lines.map((line) => line.name), ...(agrees ? ["anomaly correlation"] : [])];
+  const cells = leads.map((lead, index) => [lead, ...lines.map((line) => figure(line.points[index][1], 3)), ...(agrees ? [figure(correlation[index][1], 2)] : [])]);
   const made = table(`Root mean square error of ${entry.title}${unit ? `, ${unit}` : ""}`, [heads, ...cells],
     (index) => ({ lead: String(leads[index]), rmse: String(lines[0].points[index][1]), persistence: String(lines[1]?.points[index][1]) }));
   by("skill-table").replaceChildren(made);
