@@ -77,7 +77,7 @@ def test_each_failure_has_its_exit_code(error: type[GomsError], code: int) -> No
         (("run", "2023-01-01", "--system", "atlantis"), "choose one of twin, coral-sea, "),
         (("run", "2023-01-01", "--inputs", "files"), "needed a system that reads files; found twin, which reads none"),
         (("run", "2999-12-31", "--dry-run"), "needed a start up to today; found 2999-12-31"),
-        (("backfill", "2023-01-01", "2999-12-31"), "needed a start up to today; found 2999-12-31"),
+        (("backfill", "2999-12-31", "2999-12-31"), "needed a start up to today; found 2999-12-31"),
         (("verify", "2023-02-30"), "needed a day as YYYY-MM-DD; found '2023-02-30'"),
         (("verify", "2023-01-01", "--leads", "1,five"), "type them like 1,5,10"),
         (("status", "--store", "gopher://here"), "needed a store as a folder or s3://bucket/prefix"),
