@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 STAGED = {"ocean": "ocean", "surface": "surface", "waves": "waves", "initialise": "initial"}
@@ -158,6 +159,7 @@ class _Trigger:
     def __init__(self, point: Point, how: signal.Signals) -> None:
         self.point, self._how, self.fired = point, how, False
         self._mutex, self._met, self._here = threading.Lock(), 0, threading.local()
+        self._turn, self._busy, self._stopping = threading.Condition(), 0, False
 
     def meets(self, operation: str, path: str, data: bytes) -> bool:
         with self._mutex:
@@ -177,13 +179,45 @@ class _Trigger:
     def at(self, when: str) -> bool:
         return self.open and not self.fired and self.point.when == when
 
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """A request of this thread's; none begins while the process is about to be stopped."""
+        if getattr(self._here, "busy", False):
+            yield
+            return
+        with self._turn:
+            self._turn.wait_for(lambda: not self._stopping)
+            self._busy += 1
+        self._here.busy = True
+        try:
+            yield
+        finally:
+            self._here.busy = False
+            with self._turn:
+                self._busy -= 1
+                self._turn.notify_all()
+
     def fire(self) -> None:
+        """Send the signal. A process that will go on is stopped at this point alone: in no other thread's request."""
         self.fired = True
-        os.kill(os.getpid(), self._how)
+        if self._how is not signal.SIGSTOP:
+            os.kill(os.getpid(), self._how)
+            return
+        own = int(getattr(self._here, "busy", False))
+        with self._turn:
+            self._stopping = True
+            assert self._turn.wait_for(lambda: self._busy <= own, timeout=60)
+            os.kill(os.getpid(), self._how)
+            self._stopping = False
+            self._turn.notify_all()
 
 
 def _watched(call: Callable[..., Any], operation: str, trigger: _Trigger) -> Callable[..., Any]:
     def watched(backend: Any, path: str, *arguments: Any) -> Any:
+        with trigger.request():
+            return asked(backend, path, *arguments)
+
+    def asked(backend: Any, path: str, *arguments: Any) -> Any:
         data = next((item for item in arguments if isinstance(item, bytes)), b"")
         if trigger.open or not trigger.meets(operation, path, data):
             return call(backend, path, *arguments)
