@@ -116,9 +116,10 @@ def test_a_signing_key_that_cannot_be_read_is_said_before_anything_is_done(
     here: Here, folder_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GOMS_SIGNING_KEY", str(tmp_path / "none.pem"))
-    answer = here.run(FIRST, folder_store)
-    assert answer.code == 2
-    assert "none.pem" in answer.sentence
+    for options in ((), ("--dry-run",)):
+        answer = here.run(FIRST, folder_store, *options)
+        assert answer.code == 2
+        assert "none.pem" in answer.sentence
     assert folder_store.objects("") == []
 
 

@@ -207,6 +207,10 @@ def test_a_climatology_is_built_from_an_archive_and_used_with_its_name(
         monthly_means.at(str(folder), Kind.WAVES, SYSTEM, middle + timedelta(days=3))
     with pytest.raises(InputUnavailable, match="one of system small-sea"):
         monthly_means.at(str(folder), Kind.WAVES, systems.system("twin"), middle)
+    path = monthly_means.path_of(str(folder), Kind.WAVES)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(InputRefused, match="needed a climatology that goms climatology made"):
+        monthly_means.at(str(folder), Kind.WAVES, SYSTEM, middle)
 
 
 def test_between_the_middles_of_months_a_climatology_goes_from_one_to_the_other(tmp_path: Path) -> None:

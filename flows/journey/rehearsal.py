@@ -13,6 +13,7 @@ from flows.clock import now
 from flows.journey import daily, forecasters, holding, stages, tasks
 from flows.journey.stages import Run
 from flows.progress import readable
+from pipeline import signature
 from pipeline.edition import Restart
 from pipeline.errors import CycleHeld
 from pipeline.record import judgement, lock, marks
@@ -33,6 +34,8 @@ class Step(NamedTuple):
 
 def table(run: Run, start_again_from: str | None, supersede: str | None) -> Table:
     """What would be reused, done (again), left out and overwritten; ``UsageError`` where the run would be one."""
+    forecasters.choose(run)
+    signature.public_key()
     run = daily.next_edition(run, supersede)
     daily.check_start(run, start_again_from)
     title = f"{run.system} {run.cycle} r{run.revision} in {run.store}: a dry run, nothing was done"

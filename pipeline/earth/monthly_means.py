@@ -8,7 +8,8 @@ an angle the mean is the direction of the mean vector.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,13 +119,16 @@ def named(archives: Mapping[str, str], kind: Kind, system: System | None, when: 
 
 
 def at(folder: str, kind: Kind, system: System, when: datetime) -> Means:
-    """The means at a moment of the year; ``InputUnavailable`` where the folder has none for this system and season."""
+    """The means at a moment of the year; ``InputUnavailable`` where the folder has none for this system and season.
+
+    ``InputRefused`` where its file is damaged.
+    """
     path = path_of(folder, kind)
     if not path.is_file():
         raise _lacking(kind, system, f"no {path.name}")
     data = path.read_bytes()
     record = FileRecord(uri=f"climatology/{path.name}", size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-    with xr.open_dataset(path) as means:
+    with _opened(path) as means:
         facts = means.attrs
         of = (
             str(facts.get("system")),
@@ -145,6 +149,18 @@ def at(folder: str, kind: Kind, system: System, when: datetime) -> Means:
             fields[entry.name] = _mean(entry.name, one * (1 - share) + other * share)
     span = f"monthly means of {facts['first_day']}..{facts['last_day']}, {int(facts['held_days'])} days"
     return Means(fields, f"{span}{MADE_FROM}{facts['sources']}", record)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[xr.Dataset]:
+    try:
+        with xr.open_dataset(path, engine="netcdf4") as means:
+            yield means
+    except (OSError, RuntimeError, LookupError) as error:
+        raise InputRefused(
+            "a climatology that goms climatology made", found=f"{type(error).__name__}: {error}", where=str(path),
+            action="make it again: goms climatology FIRST LAST --system SYSTEM --kind KIND --out FOLDER",
+        ) from error  # fmt: skip
 
 
 def _dataset(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline import systems
 from pipeline.earth import climatology, landmask, monthly_means
-from pipeline.errors import InputUnavailable, UsageError
+from pipeline.errors import InputRefused, InputUnavailable, UsageError
 from pipeline.provenance import FileRecord
 from pipeline.sources import Native, Request, Sighting, Term
 from pipeline.sources import holdings as h
@@ -39,7 +39,7 @@ class ClimatologySource:
         """There for every day of the year, and of no date, where there is one; see ``Source.look``."""
         try:
             words = _fields(request).words
-        except (InputUnavailable, UsageError) as lack:
+        except (InputUnavailable, InputRefused, UsageError) as lack:
             return Sighting(False, None, "what is packaged or named", str(lack))
         return Sighting(True, None, "what is packaged or named", f"{words}, of no date")
 
